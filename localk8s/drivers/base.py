@@ -1,0 +1,164 @@
+"""The driver contract: what localk8s asks of whatever makes the nodes.
+
+Owns the contract and nothing else. A driver knows nothing of helpers, of the user's kubeconfig files or of
+the cluster record; it is handed a spec and keeps its own things in the directory it was given.
+Powers that not every driver has are named in ``DriverInfo.features`` and mirrored by ``Supports…`` protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from localk8s.model.node import Node
+from localk8s.model.progress import Reporter
+from localk8s.model.spec import ClusterSpec
+from localk8s.model.status import ClusterStatus, Finding
+
+
+class Feature(StrEnum):
+    """A power that not every driver has. Helpers ask for these, never for a driver's name."""
+
+    MULTI_NODE = "multi-node"
+    CONTROL_PLANES = "control-planes"
+    NODE_ADD = "node-add"
+    NODE_DELETE = "node-delete"
+    NODE_STOP = "node-stop"
+    SSH = "ssh"
+    COPY = "copy"
+    DOCKER_ENV = "docker-env"
+    IMAGES = "images"
+    MOUNT = "mount"
+    PAUSE = "pause"
+    HOST_ROUTES = "host-routes"
+    """The host reaches pod and service addresses by itself."""
+    RENDER = "render"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program that a driver needs on this host."""
+
+    name: str
+    minimum: str = ""
+    """The oldest version that works; empty when any does."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """What is known about a driver without asking the host anything."""
+
+    name: str
+    title: str
+    """For people: ``native (namespaces on this Linux host)``."""
+    features: frozenset[Feature]
+    platforms: frozenset[str]
+    """Values of ``sys.platform`` on which it can work."""
+    tools: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between the recorded spec and the one asked for."""
+
+    field: str
+    """The option's name without dashes in front: ``memory``, ``nodes``, ``kubernetes-version``."""
+    recorded: str
+    """For people."""
+    wanted: str
+    """For people."""
+    live: bool
+    """True when ``start`` with the wanted spec makes it so; False when only recreating the cluster does."""
+    reason: str = ""
+    """Why it cannot be changed on what exists."""
+
+
+class Driver(Protocol):
+    """Makes, keeps and removes the machines of clusters, and the Kubernetes on them.
+
+    Every method is safe to call again after it was killed at any point.
+    """
+
+    @property
+    def info(self) -> DriverInfo:
+        """Name, features, platforms, tools. No I/O."""
+
+    def check(self, spec: ClusterSpec) -> tuple[Finding, ...]:
+        """Look whether this host can run ``spec``. Never raises, changes nothing, takes at most a few seconds."""
+
+    def complete(self, spec: ClusterSpec) -> ClusterSpec:
+        """Fill in what the user left open (version, sizes, addresses), so that it can be recorded.
+
+        Raises:
+            UsageError: the spec holds an option or combination that this driver does not have.
+            ArtifactError: no source gives such a version.
+        """
+
+    def changes(self, recorded: ClusterSpec, wanted: ClusterSpec) -> tuple[Change, ...]:
+        """The differences that matter between two specs of one cluster. Pure."""
+
+    def create(self, spec: ClusterSpec, report: Reporter) -> None:
+        """Bring ``spec`` to Running: nodes, control plane, joins, addons, ready.
+
+        Idempotent: what a killed run left is finished, the same spec again changes nothing.
+        Does not take back what it made when it fails: the caller decides and calls ``delete``.
+        """
+
+    def start(self, spec: ClusterSpec, report: Reporter) -> None:
+        """Bring an existing cluster to Running as ``spec`` has it, with the same addresses and data.
+
+        Live changes (see ``changes``) are made on the way. On a running cluster that needs nothing: no effect.
+        """
+
+    def stop(self, spec: ClusterSpec, report: Reporter) -> None:
+        """Switch all machines off and keep their data. Stopping what is stopped succeeds."""
+
+    def delete(self, name: str, report: Reporter) -> None:
+        """Remove every trace of the cluster. Deleting what is not there, or half there, succeeds.
+
+        Raises:
+            Localk8sError: something could not be removed; the message lists it.
+        """
+
+    def inspect(self, spec: ClusterSpec) -> ClusterStatus:
+        """What is there now; asks with short limits (2 s in all) and says ``unknown`` rather than hang.
+
+        Raises:
+            NotFoundError: this driver has nothing of that name. Any other trouble is a state with its reasons.
+        """
+
+    def nodes(self, spec: ClusterSpec) -> tuple[Node, ...]:
+        """The machines, control planes first, in the order of their names' numbers."""
+
+    def kubeconfig(self, spec: ClusterSpec) -> str:
+        """A kubeconfig (YAML, certificates embedded) with one context that administers the cluster.
+
+        Names inside are the driver's own; the caller renames them. Never touches the user's files.
+
+        Raises:
+            WrongStateError: there is none yet.
+        """
+
+    def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
+        """What is on this host of clusters that are not in ``known`` (names with a record). For ``doctor``."""
+
+
+@runtime_checkable
+class SupportsNodes(Protocol):
+    """Single nodes can be added and removed while the others run."""
+
+    def add_node(self, spec: ClusterSpec, report: Reporter) -> ClusterSpec:
+        """Add one worker; returns the spec to record."""
+
+    def delete_node(self, spec: ClusterSpec, node: str, report: Reporter) -> ClusterSpec:
+        """Drain and remove ``node``; returns the spec to record."""
+
+
+@runtime_checkable
+class SupportsSetup(Protocol):
+    """The driver can say what has to be installed on this host."""
+
+    def setup_commands(self) -> tuple[tuple[str, ...], ...]:
+        """The command lines (argv, to run as root in order) that install what is missing; empty when nothing is."""

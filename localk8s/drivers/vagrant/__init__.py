@@ -1,0 +1,1 @@
+"""The Vagrant driver: several real machines, one kubeadm cluster."""

@@ -1,0 +1,51 @@
+"""Every file and directory name that localk8s uses below its roots. The only module that knows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from localk8s.system.paths import Roots
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names of files and directories; knowing them makes nothing."""
+
+    roots: Roots
+
+    @property
+    def config_file(self) -> Path:
+        """The user's settings."""
+        return self.roots.config / "config.yaml"
+
+    @property
+    def clusters(self) -> Path:
+        """One directory a cluster with its record, lock and logs."""
+        return self.roots.state / "clusters"
+
+    def record(self, cluster: str) -> Path:
+        """The cluster's record."""
+        return self.clusters / cluster / "cluster.json"
+
+    def log(self, cluster: str) -> Path:
+        """What the last runs did: every command and its output."""
+        return self.clusters / cluster / "localk8s.log"
+
+    def lock(self, cluster: str) -> Path:
+        """Held while a command changes the cluster. Beside the directory, so that delete can hold it to the end."""
+        return self.roots.state / "locks" / f"{cluster}.lock"
+
+    def driver_data(self, driver: str) -> Path:
+        """All that a driver keeps; it makes one directory a cluster in it."""
+        return self.roots.data / driver
+
+    @property
+    def artifacts(self) -> Path:
+        """The artifact cache."""
+        return self.roots.cache / "artifacts"
+
+    @property
+    def tools(self) -> Path:
+        """Programs that ``setup`` fetched for the user (minikube)."""
+        return self.roots.data / "bin"

@@ -1,0 +1,35 @@
+"""Files written whole or not at all, with the mode they should have from the first moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
+    """Replace ``path`` by ``content`` in one step; a reader sees the old or the new file, never half of one.
+
+    Args:
+        path: the file; its parents are made (0700) when missing. A symbolic link is followed.
+        content: text is written as UTF-8.
+        mode: the file's permission bits.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of the attempt.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,45 @@
+"""Locks between processes, held by the kernel so that they die with the process that holds them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from localk8s.model.errors import WrongStateError
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, what: str, timeout: float = 0.0, hint: str = "") -> Iterator[None]:
+    """Hold the lock file ``path`` for the block; its content names the holder's process id.
+
+    Args:
+        path: the lock file; made when missing, left in place afterwards.
+        what: what is locked, for the error: ``cluster "default"``.
+        timeout: seconds to wait for another holder; -1 waits as long as it takes.
+        hint: for the error.
+
+    Raises:
+        WrongStateError: another process holds it and did not let go in time; the message names its process id.
+    """
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = filelock.FileLock(path, timeout=timeout, mode=0o600)
+    try:
+        lock.acquire(poll_interval=0.1)
+    except filelock.Timeout as exc:
+        raise WrongStateError(f"{what} is in use by another localk8s{_holder(path)}.", hint=hint) from exc
+    try:
+        path.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        return f" (process {int(path.read_text())})"
+    except (OSError, ValueError):
+        return ""

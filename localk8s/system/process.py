@@ -1,0 +1,218 @@
+"""The one door to processes: argv lists, a time limit, a process group of their own, secrets masked.
+
+Must not know what the programs are. Everything that runs a program goes through ``HostRunner``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from localk8s.model.errors import CommandError, PrerequisiteError
+from localk8s.model.node import Completed
+
+_GRACE = 5.0
+"""Seconds between SIGTERM and SIGKILL for a command that ran out of time."""
+
+
+class Mask:
+    """Replaces secrets in whatever is logged or shown.
+
+    Args:
+        secrets: strings that must never be seen; more can be added as they come to be.
+    """
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._secrets = {secret for secret in secrets if secret}
+
+    def add(self, secret: str) -> None:
+        """Hide ``secret`` from now on."""
+        if secret:
+            self._secrets.add(secret)
+
+    def __call__(self, text: str) -> str:
+        """``text`` with every secret replaced by ``***``."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+class HostRunner:
+    """Runs programs on this host (a ``Runner``).
+
+    Args:
+        log: a file to which every command line and its output is appended; None for no log.
+        echo: called with each shell-quoted command line before it runs.
+        prefix: argv put before every command, such as ``nsenter …`` (nodes are runners with a prefix).
+        mask: hides secrets in the log, the echo and the errors.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: Path | None = None,
+        echo: Callable[[str], None] | None = None,
+        prefix: Sequence[str] = (),
+        mask: Mask | None = None,
+    ) -> None:
+        self._log = log
+        self._echo = echo
+        self._prefix = tuple(prefix)
+        self._mask = mask or Mask()
+
+    def with_prefix(self, prefix: Sequence[str]) -> HostRunner:
+        """A runner like this one that puts ``prefix`` before every command."""
+        return HostRunner(log=self._log, echo=self._echo, prefix=prefix, mask=self._mask)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        input: str | bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        check: bool = True,
+        on_line: Callable[[str], None] | None = None,
+        cwd: Path | None = None,
+    ) -> Completed:
+        """Run a command to its end; see ``Runner.run``.
+
+        Args:
+            on_line: called with each line of standard output and standard error as it comes.
+            cwd: the directory to run in.
+        """
+        full = (*self._prefix, *argv)
+        self._announce(full)
+        process = self._spawn(full, env, cwd, feed=input is not None)
+        stdout, stderr, in_time = _communicate(process, input, timeout, on_line)
+        shown = Completed(tuple(argv), process.returncode, stdout, stderr)
+        self._record(full, shown, in_time)
+        if not in_time:
+            raise CommandError(
+                argv, None, self._mask(stdout), self._mask(stderr), message=f"{argv[0]} did not end within {timeout:.0f} s."
+            )
+        if check and process.returncode != 0:
+            raise CommandError(argv, process.returncode, self._mask(stdout), self._mask(stderr))
+        return shown
+
+    def foreground(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+        """Run a command on this process's own terminal and return its exit code (128+n when signal n ended it)."""
+        full = (*self._prefix, *argv)
+        self._announce(full)
+        old = signal.signal(signal.SIGINT, signal.SIG_IGN) if threading.current_thread() is threading.main_thread() else None
+        try:
+            process = subprocess.Popen(full, env=_environment(env), preexec_fn=_default_sigint)  # noqa: PLW1509 - no threads here
+            code = process.wait()
+        except FileNotFoundError as exc:
+            raise _missing(full[0]) from exc
+        finally:
+            if old is not None:
+                signal.signal(signal.SIGINT, old)
+        return code if code >= 0 else 128 - code
+
+    def _announce(self, full: Sequence[str]) -> None:
+        if self._echo:
+            self._echo(self._mask(shlex.join(full)))
+
+    def _spawn(
+        self, full: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None, *, feed: bool
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                full,
+                stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(env),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except FileNotFoundError as exc:
+            raise _missing(full[0]) from exc
+        except OSError as exc:
+            raise CommandError(full, None, message=f"{full[0]} cannot be run: {exc.strerror}.") from exc
+
+    def _record(self, full: Sequence[str], done: Completed, in_time: bool) -> None:
+        if self._log is None:
+            return
+        stamp = time.strftime("%H:%M:%S")
+        text = f"{stamp} $ {shlex.join(full)}\n{done.stdout}{done.stderr}"
+        ending = f"-> {done.returncode}" if in_time else "-> out of time"
+        with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as log:
+            log.write(self._mask(text).rstrip("\n") + f"\n{ending}\n")
+
+
+def end_process_group(process: subprocess.Popen[bytes], grace: float = _GRACE) -> None:
+    """End ``process`` and all of its group: SIGTERM, then SIGKILL after ``grace`` seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        try:
+            process.wait(grace)
+        except subprocess.TimeoutExpired:
+            continue
+        break
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], input: str | bytes | None, timeout: float, on_line: Callable[[str], None] | None
+) -> tuple[str, str, bool]:
+    """Feed and drain ``process``; returns its output and whether it ended in time. Ends it on any exception."""
+    outputs: tuple[list[bytes], list[bytes]] = ([], [])
+    assert process.stdout is not None and process.stderr is not None
+    threads = [
+        threading.Thread(target=_drain, args=(process.stdout, outputs[0], on_line), daemon=True),
+        threading.Thread(target=_drain, args=(process.stderr, outputs[1], on_line), daemon=True),
+    ]
+    if process.stdin is not None and input is not None:
+        data = input.encode() if isinstance(input, str) else input
+        threads.append(threading.Thread(target=_feed, args=(process.stdin, data), daemon=True))
+    for thread in threads:
+        thread.start()
+    in_time = True
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        in_time = False
+        end_process_group(process)
+    except BaseException:
+        end_process_group(process, grace=0.5)
+        raise
+    for thread in threads:
+        thread.join(_GRACE)  # a grandchild may hold the pipe open: do not wait for it forever
+    return (*(b"".join(parts).decode("utf-8", "replace") for parts in outputs), in_time)  # type: ignore[return-value]
+
+
+def _drain(stream: IO[bytes], parts: list[bytes], on_line: Callable[[str], None] | None) -> None:
+    with contextlib.suppress(ValueError, OSError), stream:
+        for line in stream:
+            parts.append(line)
+            if on_line:
+                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+
+
+def _feed(stream: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, OSError), stream:
+        stream.write(data)
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str] | None:
+    return None if extra is None else {**os.environ, **extra}
+
+
+def _default_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _missing(program: str) -> PrerequisiteError:
+    return PrerequisiteError(f"{program} is not installed on this host.", hint="localk8s doctor")

@@ -1,0 +1,51 @@
+"""The one waiting loop. Everything that waits for something to become true waits here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from localk8s.model.errors import WaitTimeoutError
+
+
+T = TypeVar("T")
+
+
+class Pending(Exception):  # noqa: N818 - a state, not an error
+    """Raised by a predicate to say what is still missing (shown if the time runs out)."""
+
+
+def wait_until(
+    ready: Callable[[], T | None],
+    *,
+    what: str,
+    timeout: float,
+    interval: float = 0.1,
+    hint: str = "",
+) -> T:
+    """Call ``ready`` until it returns something true, and return that.
+
+    Args:
+        ready: returns a true value when done; returns a false one, or raises ``Pending``, while not.
+            Any other exception ends the wait.
+        what: what is waited for, as it reads after "waited for": ``the API server``.
+        timeout: seconds.
+        interval: seconds between calls.
+        hint: for the error.
+
+    Raises:
+        WaitTimeoutError: it did not become true in time; the message holds the last ``Pending``.
+    """
+    deadline = time.monotonic() + timeout
+    last = ""
+    while True:
+        try:
+            if result := ready():
+                return result
+        except Pending as pending:
+            last = str(pending)
+        if time.monotonic() >= deadline:
+            seen = f": {last}" if last else ""
+            raise WaitTimeoutError(f"Waited {timeout:.0f} s for {what}{seen}.", hint=hint)
+        time.sleep(interval)

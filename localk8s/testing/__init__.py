@@ -1,0 +1,1 @@
+"""Floor 7: what users need to test against localk8s."""
