@@ -74,6 +74,6 @@ def parse_kubernetes_quantity(text: str) -> Decimal:
         raise ValueError(f"{text!r} is no Kubernetes quantity")
     number, unit = Decimal(match[1]), match[2] or ""
     if unit.endswith("i"):
-        return number * 1024 ** ("KMGTPE".index(unit[0]) + 1)
+        return number * Decimal(1024 ** ("KMGTPE".index(unit[0]) + 1))
     scale = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}[unit]
     return number.scaleb(scale)

@@ -17,7 +17,7 @@ from typing import Any
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
 from localk8s.model.names import check_cluster_name
 from localk8s.model.spec import ClusterSpec, NodeSize
-from localk8s.model.versions import parse_kubernetes_version
+from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.store.layout import Layout
 from localk8s.system.files import write_atomic
 from localk8s.system.locks import exclusive
@@ -142,7 +142,7 @@ def decode(text: str) -> Record:
             nodes=_is(spec["nodes"], int),
             control_planes=_is(spec["controlPlanes"], int),
             size=_decode_size(spec["size"]),
-            kubernetes_version=None if spec["kubernetesVersion"] is None else parse_kubernetes_version(spec["kubernetesVersion"]),
+            kubernetes_version=_decode_version(spec["kubernetesVersion"]),
             artifacts=None if spec["artifacts"] is None else _is(spec["artifacts"], str),
             options={_is(key, str): _is(value, str) for key, value in spec["options"].items()},
         ),
@@ -156,6 +156,10 @@ def _decode_size(size: Mapping[str, Any]) -> NodeSize:
         memory=None if size["memory"] is None else _is(size["memory"], int),
         disk=None if size["disk"] is None else _is(size["disk"], int),
     )
+
+
+def _decode_version(text: Any) -> KubernetesVersion | None:
+    return None if text is None else parse_kubernetes_version(_is(text, str))
 
 
 def _is(value: Any, kind: type) -> Any:

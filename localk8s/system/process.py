@@ -169,7 +169,7 @@ def _communicate(
 ) -> tuple[str, str, bool]:
     """Feed and drain ``process``; returns its output and whether it ended in time. Ends it on any exception."""
     outputs: tuple[list[bytes], list[bytes]] = ([], [])
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101 - for the type checker
     threads = [
         threading.Thread(target=_drain, args=(process.stdout, outputs[0], on_line), daemon=True),
         threading.Thread(target=_drain, args=(process.stderr, outputs[1], on_line), daemon=True),

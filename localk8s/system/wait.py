@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from localk8s.model.errors import WaitTimeoutError
 
-
 T = TypeVar("T")
 
 
