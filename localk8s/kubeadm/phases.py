@@ -1,0 +1,181 @@
+"""kubeadm's phases, run on a node: certificates, kubeconfigs, control plane, tokens, joins, reset.
+
+Knows nodes, not drivers: a node is whatever runs commands. Each function is safe to call again, also when the
+call before was killed half-way. What is rendered stands in ``documents`` and ``component_config``.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+
+from localk8s.kubeadm.component_config import proxy_configuration
+from localk8s.kubeadm.documents import init_documents, join_documents
+from localk8s.kubeadm.parameters import (
+    ADMIN_CONF,
+    BOOTSTRAP_CONF,
+    KUBELET_CONF,
+    PKI,
+    PROXY_CONF,
+    SUPER_ADMIN_CONF,
+    KubeadmParameters,
+)
+from localk8s.model.errors import CommandError
+from localk8s.model.node import Node
+
+INIT_CONFIG = "/etc/kubernetes/localk8s-init.yaml"
+JOIN_CONFIG = "/etc/kubernetes/localk8s-join.yaml"
+PROXY_CONFIG = "/etc/kubernetes/kube-proxy.yaml"
+DISCOVERY_CONF = "/etc/kubernetes/discovery.conf"
+CREDENTIALS_READY = "/etc/kubernetes/localk8s-credentials"
+"""Exists once every certificate and kubeconfig of the control plane is whole."""
+
+_PHASE_LIMIT = 120.0
+
+
+def kubeadm(node: Node, *arguments: str, timeout: float = _PHASE_LIMIT) -> str:
+    """Run kubeadm on ``node`` and return what it printed.
+
+    Raises:
+        CommandError: with kubeadm's own complaint as its sentence.
+    """
+    try:
+        return node.run(["kubeadm", *arguments], timeout=timeout).stdout
+    except CommandError as exc:
+        if exc.returncode is None:
+            raise
+        raise CommandError(
+            exc.argv,
+            exc.returncode,
+            exc.stdout,
+            exc.stderr,
+            message=f"kubeadm {' '.join(arguments[:3])} failed on node {node.name}: {_complaint(exc)}",
+            hint="localk8s logs",
+        ) from exc
+
+
+def _complaint(error: CommandError) -> str:
+    lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("To see the stack trace", "W", "I0", "I1"))]
+    return (telling or lines or ["no reason given"])[-1]
+
+
+def write_init_config(node: Node, parameters: KubeadmParameters) -> None:
+    """Write what ``init`` and its phases read."""
+    node.write(INIT_CONFIG, init_documents(parameters, name=node.name, address=node.address), mode=0o600)
+
+
+def create_credentials(node: Node, parameters: KubeadmParameters) -> None:
+    """Make certificates and kubeconfigs of a control plane by phases, whole or not at all.
+
+    A killed kubeadm can leave half a file, which the next one would trust: everything is made in a directory of
+    its own and moved into place at the end.
+    """
+    if node.run(["test", "-e", CREDENTIALS_READY], check=False).returncode == 0:
+        return
+    write_init_config(node, parameters)
+    partial = "/etc/kubernetes/partial"
+    node.run(["rm", "-rf", partial, PKI])
+    kubeadm(node, "init", "phase", "certs", "all", "--config", INIT_CONFIG, "--cert-dir", f"{partial}/pki")
+    node.run(["mv", f"{partial}/pki", PKI])
+    kubeadm(node, "init", "phase", "kubeconfig", "all", "--config", INIT_CONFIG, "--kubeconfig-dir", partial)
+    node.write(f"{partial}/kube-proxy.conf", _user_kubeconfig(node, "system:kube-proxy"), mode=0o600)
+    node.write(PROXY_CONFIG, json.dumps(proxy_configuration(parameters, name=node.name)))
+    node.run(["sh", "-c", f"mv {partial}/*.conf /etc/kubernetes/ && rmdir {partial} && : > {CREDENTIALS_READY}"])
+
+
+def _user_kubeconfig(node: Node, user: str) -> str:
+    """A kubeconfig for ``user``, signed by the cluster's authority (``kubeadm alpha`` in 1.20)."""
+    arguments = ("kubeconfig", "user", "--client-name", user, "--config", INIT_CONFIG)
+    done = node.run(["kubeadm", *arguments], check=False)
+    return done.stdout if done.returncode == 0 else kubeadm(node, "alpha", *arguments)
+
+
+def start_kubelet_files(node: Node) -> None:
+    """Write the kubelet's configuration and flags on the first control plane; whoever supervises it starts it then."""
+    kubeadm(node, "init", "phase", "kubelet-start", "--config", INIT_CONFIG)
+
+
+def admin_conf(node: Node, parameters: KubeadmParameters) -> str:
+    """Path on the node of a kubeconfig that is powerful before any binding exists (super-admin.conf from 1.29 on)."""
+    return SUPER_ADMIN_CONF if parameters.at_least(29) else ADMIN_CONF
+
+
+def publish_configuration(node: Node, parameters: KubeadmParameters) -> None:
+    """After the API answers: the administrators' binding, the uploaded configuration, bootstrap rules, labels.
+
+    With these, ``kubeadm join`` by hand works too.
+    """
+    conf = admin_conf(node, parameters)
+    if parameters.at_least(29):
+        bind_administrators(node, conf)
+    for phase in (("bootstrap-token",), ("upload-config", "all"), ("mark-control-plane",)):
+        arguments = ("init", "phase", *phase, "--config", INIT_CONFIG)
+        # mark-control-plane takes no kubeconfig: it reads admin.conf, which has its power by now
+        kubeadm(node, *arguments, *(() if phase[0] == "mark-control-plane" else ("--kubeconfig", conf)))
+
+
+def bind_administrators(node: Node, conf: str) -> None:
+    """Give admin.conf its power: group ``kubeadm:cluster-admins`` is bound by ``kubeadm init``, but by no phase."""
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "kubeadm:cluster-admins"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "kubeadm:cluster-admins"}],
+    }
+    node.run(["kubectl", "--kubeconfig", conf, "apply", "-f", "-"], input=json.dumps(binding), timeout=_PHASE_LIMIT)
+
+
+def make_token(node: Node, parameters: KubeadmParameters) -> str:
+    """Create a bootstrap token that lives for an hour and return it."""
+    token = f"{secrets.token_hex(3)}.{secrets.token_hex(8)}"
+    conf = admin_conf(node, parameters)
+    kubeadm(node, "token", "create", token, "--ttl", "1h", "--kubeconfig", conf, "--description", "made by localk8s")
+    return token
+
+
+def discovery_kubeconfig(parameters: KubeadmParameters, authority: str) -> str:
+    """A kubeconfig that names the API server and its certificate authority, and no user.
+
+    Args:
+        parameters: the cluster.
+        authority: the certificate authority, base64 of its PEM text.
+    """
+    cluster = {"certificate-authority-data": authority, "server": f"https://{parameters.endpoint}"}
+    return json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "", "cluster": cluster}]})
+
+
+def has_joined(node: Node) -> bool:
+    """Whether the node's kubelet has credentials of its own."""
+    return node.run(["test", "-s", KUBELET_CONF], check=False).returncode == 0
+
+
+def join(node: Node, parameters: KubeadmParameters, *, token: str, authority: str, skip: Sequence[str] = ()) -> None:
+    """Join ``node`` as a worker; what a killed join left is cleared first. Joined already: no effect.
+
+    Args:
+        node: the machine.
+        parameters: the cluster.
+        token: from ``make_token``.
+        authority: see ``discovery_kubeconfig``.
+        skip: phases of ``kubeadm join`` that do not apply (``preflight`` where localk8s made the machine).
+    """
+    if has_joined(node):
+        return
+    node.run(["rm", "-f", BOOTSTRAP_CONF, f"{PKI}/ca.crt"])
+    node.write(DISCOVERY_CONF, discovery_kubeconfig(parameters, authority), mode=0o600)
+    documents = join_documents(parameters, name=node.name, address=node.address, token=token, discovery=DISCOVERY_CONF)
+    node.write(JOIN_CONFIG, documents, mode=0o600)
+    arguments = ["join", "--config", JOIN_CONFIG]
+    if skip:
+        arguments.append(f"--skip-phases={','.join(skip)}")
+    kubeadm(node, *arguments, timeout=300.0)
+    node.run(["rm", "-f", JOIN_CONFIG, DISCOVERY_CONF])
+
+
+def give_proxy_credentials(node: Node, parameters: KubeadmParameters, proxy_conf: str) -> None:
+    """Write kube-proxy's kubeconfig and configuration where it runs as a process of the node."""
+    node.write(PROXY_CONFIG, json.dumps(proxy_configuration(parameters, name=node.name)))
+    node.write(PROXY_CONF, proxy_conf, mode=0o600)
