@@ -7,15 +7,20 @@ Powers that not every driver has are named in ``DriverInfo.features`` and mirror
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from localk8s.artifacts.base import Artifacts
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding
+from localk8s.store.layout import Layout
+from localk8s.system.host import Host
+from localk8s.system.process import HostRunner
 
 
 class Feature(StrEnum):
@@ -73,6 +78,28 @@ class Change:
     """True when ``start`` with the wanted spec makes it so; False when only recreating the cluster does."""
     reason: str = ""
     """Why it cannot be changed on what exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """All that a driver is handed when it is built. Building one does no I/O and reads no environment.
+
+    A driver's module offers ``build(context: DriverContext) -> Driver``; the registry names it.
+    """
+
+    directory: Path
+    """Where the driver keeps all its things, one directory a cluster; made by the driver when it needs it."""
+    runner: HostRunner
+    """Runs programs on this host, into the log of the command that is running."""
+    artifacts: Artifacts
+    host: Host
+    """Facts of this host, read when asked."""
+    layout: Layout
+    """Names of everything else on disk, such as ``tools``. Records, locks and the user's files are not the driver's."""
+    environment: Mapping[str, str]
+    """The environment of this process, read once."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The driver's own section of the configuration file, checked by the driver."""
 
 
 class Driver(Protocol):
