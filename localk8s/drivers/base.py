@@ -40,6 +40,8 @@ class Feature(StrEnum):
     HOST_ROUTES = "host-routes"
     """The host reaches pod and service addresses by itself."""
     RENDER = "render"
+    NO_WAIT = "no-wait"
+    """Heeds ``DriverContext.wait``; without it ``--no-wait`` is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class DriverContext:
     """The environment of this process, read once."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The driver's own section of the configuration file, checked by the driver."""
+    wait: bool = True
+    """False (only with ``Feature.NO_WAIT``): ``create`` and ``start`` end when the API answers, nodes and DNS may follow."""
 
 
 class Driver(Protocol):
@@ -189,3 +193,19 @@ class SupportsSetup(Protocol):
 
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
         """The command lines (argv, to run as root in order) that install what is missing; empty when nothing is."""
+
+
+@runtime_checkable
+class SupportsKubectl(Protocol):
+    """The cluster's own version of kubectl is on this host."""
+
+    def kubectl(self, spec: ClusterSpec) -> Path | None:
+        """Where it is; None when it is not there (yet)."""
+
+
+@runtime_checkable
+class SupportsLogs(Protocol):
+    """What the components on a node wrote can be had."""
+
+    def logs(self, spec: ClusterSpec, node: str, lines: int) -> str:
+        """The last ``lines`` lines of each component's log on ``node``, each under a line ``==> COMPONENT <==``."""

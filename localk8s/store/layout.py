@@ -32,6 +32,15 @@ class Layout:
         """What the last runs did: every command and its output."""
         return self.clusters / cluster / "localk8s.log"
 
+    def kubeconfig(self, cluster: str) -> Path:
+        """The cluster's own kubeconfig, for ``localk8s kubectl``; the user's files are not needed for it."""
+        return self.clusters / cluster / "kubeconfig"
+
+    @property
+    def bug_log(self) -> Path:
+        """Tracebacks of unexpected errors, the newest last."""
+        return self.roots.state / "bugs.log"
+
     def lock(self, cluster: str) -> Path:
         """Held while a command changes the cluster. Beside the directory, so that delete can hold it to the end."""
         return self.roots.state / "locks" / f"{cluster}.lock"

@@ -40,6 +40,8 @@ class Record:
     spec: ClusterSpec
     created: bool
     """False until the first ``create`` came to its end."""
+    driver_source: str = ""
+    """Why this driver, when the cluster was created: ``--driver``, ``LOCALK8S_DRIVER``, …"""
 
 
 class Records:
@@ -67,7 +69,10 @@ class Records:
         check_cluster_name(cluster)
         path = self._layout.record(cluster)
         try:
-            return decode(path.read_text(encoding="utf-8"))
+            record = decode(path.read_text(encoding="utf-8"))
+            if record.spec.name != cluster:
+                raise ValueError(f"it is the record of cluster {record.spec.name!r}")
+            return record
         except FileNotFoundError:
             raise NotFoundError(f'There is no cluster "{cluster}".', hint=_start_hint(cluster)) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, UsageError) as exc:
@@ -80,6 +85,11 @@ class Records:
     def save(self, record: Record) -> None:
         """Write ``record``, whole or not at all."""
         write_atomic(self._layout.record(record.spec.name), encode(record))
+
+    def forget(self, cluster: str) -> None:
+        """Forget ``cluster`` but keep its log: what a failed create that was taken back leaves to be read."""
+        for path in (self._layout.record(cluster), self._layout.kubeconfig(cluster)):
+            path.unlink(missing_ok=True)
 
     def remove(self, cluster: str) -> None:
         """Forget ``cluster`` with its logs. Forgetting what is not there succeeds."""
@@ -111,6 +121,7 @@ def encode(record: Record) -> str:
     content = {
         "format": FORMAT,
         "created": record.created,
+        "driverSource": record.driver_source,
         "spec": {
             "name": spec.name,
             "driver": spec.driver,
@@ -147,6 +158,7 @@ def decode(text: str) -> Record:
             options={_is(key, str): _is(value, str) for key, value in spec["options"].items()},
         ),
         created=_is(content["created"], bool),
+        driver_source=_is(content.get("driverSource", ""), str),
     )
 
 

@@ -1,0 +1,260 @@
+"""The outer recipe of ``start``, ``stop`` and ``delete``: what is true of every driver.
+
+Owns the order of record, driver and kubeconfig, so that whatever kills it leaves something that the next ``start``
+finishes or ``delete`` clears. Must not know what a driver does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from localk8s.cluster.plan import Action, Plan, plan_existing, plan_new
+from localk8s.cluster.user_kubeconfig import publish, withdraw
+from localk8s.cluster.wish import Choice, Wish, command_for
+from localk8s.drivers.base import Driver, Feature
+from localk8s.model.errors import (
+    InterruptedByUser,
+    Localk8sError,
+    NotFoundError,
+    NotSupportedError,
+    PrerequisiteError,
+    WrongStateError,
+)
+from localk8s.model.progress import Reporter, Step
+from localk8s.model.status import Severity
+from localk8s.store.records import CorruptRecordError, Record
+from localk8s.wiring import Installation
+
+LOCK_WAIT = 600.0
+"""Seconds that a command waits for another one that works on the same cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """How to start, beside what."""
+
+    keep_on_failure: bool = False
+    """Keep what a failed create made, to look at it."""
+    merge: bool = True
+    """Merge the context into the user's kubeconfig and make it current."""
+    wait: bool = True
+    """End only when the cluster is ready."""
+    dry_run: bool = False
+    """Plan and change nothing."""
+
+
+class Watched:
+    """A reporter that hands everything on and remembers the step that is running.
+
+    Args:
+        inner: who is told.
+    """
+
+    def __init__(self, inner: Reporter) -> None:
+        self._inner = inner
+        self.current = ""
+
+    @contextlib.contextmanager
+    def step(self, key: str, title: str) -> Iterator[Step]:
+        """Hand on, and remember the title until the step has ended well."""
+        self.current = title
+        with self._inner.step(key, title) as step:
+            yield step
+        self.current = ""
+
+    def warn(self, message: str) -> None:
+        """Hand on."""
+        self._inner.warn(message)
+
+    def command(self, line: str) -> None:
+        """Hand on."""
+        self._inner.command(line)
+
+
+def start(
+    installation: Installation,
+    name: str,
+    wish: Wish,
+    options: StartOptions,
+    report: Reporter,
+    announce: Callable[[Plan], None],
+) -> Plan:
+    """Bring the cluster ``name`` to Running as ``wish`` has it; see ``Cluster.start``."""
+    watched = Watched(report)
+    with clear_errors(), _interruptible(watched, name):
+        if options.dry_run:
+            plan, _ = _plan(installation, name, wish, watched)
+            announce(plan)
+            return plan
+        with held(installation, name, watched):
+            plan, _ = _plan(installation, name, wish, watched)
+            announce(plan)
+            if plan.action is not Action.NOTHING:
+                _carry_out(installation, plan, options, watched)
+            publish(installation, plan.spec, _driver(installation, plan.spec.driver, name), merge=options.merge)
+            return plan
+
+
+def _plan(installation: Installation, name: str, wish: Wish, report: Reporter) -> tuple[Plan, Driver]:
+    try:
+        record = installation.records.load(name)
+    except NotFoundError:
+        with report.step("check", "checking this host") as step:
+            plan, driver = plan_new(installation, name, wish)
+            step.finish_as("checked this host")
+        return plan, driver
+    driver = _driver(installation, record.spec.driver, name)
+    return plan_existing(record, wish, driver), driver
+
+
+def _driver(installation: Installation, driver: str, name: str, *, wait: bool = True) -> Driver:
+    return installation.driver(driver, installation.runner(installation.layout.log(name)), wait=wait)
+
+
+def _carry_out(installation: Installation, plan: Plan, options: StartOptions, report: Reporter) -> None:
+    spec = plan.spec
+    for finding in plan.findings:
+        if finding.severity is Severity.WARNING:
+            report.warn(finding.message)
+    if spec.kubernetes_version and spec.kubernetes_version.past_support:
+        report.warn(f"Kubernetes {spec.kubernetes_version} is past its support: nobody mends it any more.")
+    driver = _driver(installation, spec.driver, spec.name, wait=options.wait)
+    if not options.wait and Feature.NO_WAIT not in driver.info.features:
+        raise NotSupportedError(
+            f"The {spec.driver} driver always waits until the cluster is ready.", hint="localk8s start --wait"
+        )
+    if plan.action in (Action.CREATE, Action.FINISH):
+        _create(installation, plan, driver, options, report)
+    else:
+        driver.start(spec, report)
+        installation.records.save(Record(spec, created=True, driver_source=_source(plan.driver)))
+
+
+def _create(installation: Installation, plan: Plan, driver: Driver, options: StartOptions, report: Reporter) -> None:
+    """Create with the record written first; take it back on failure, but not when it was interrupted."""
+    records, spec = installation.records, plan.spec
+    records.save(Record(spec, created=False, driver_source=_source(plan.driver)))
+    try:
+        driver.create(spec, report)
+    except InterruptedByUser:
+        raise
+    except (Localk8sError, OSError) as exc:
+        if options.keep_on_failure:
+            report.warn(f"What was made of it is kept; to clear it: {command_for('delete', spec.name, '--yes')}")
+        else:
+            _take_back(installation, plan, driver, report, exc)
+        raise
+    records.save(Record(spec, created=True, driver_source=_source(plan.driver)))
+
+
+def _take_back(installation: Installation, plan: Plan, driver: Driver, report: Reporter, cause: Exception) -> None:
+    name = plan.spec.name
+    try:
+        driver.delete(name, report)
+    except (Localk8sError, OSError) as exc:
+        report.warn(f"It could not be taken back ({exc}): {command_for('delete', name, '--yes')}")
+        return
+    installation.records.forget(name)
+    if isinstance(cause, Localk8sError) and not cause.hint:
+        cause.hint = command_for("logs", name, "--run", "last")
+
+
+def _source(choice: Choice) -> str:
+    return choice.source.partition(";")[0]
+
+
+def stop(installation: Installation, name: str, report: Reporter) -> bool:
+    """Switch the machines of ``name`` off; returns False when there was nothing to switch off."""
+    watched = Watched(report)
+    with clear_errors(), _interruptible(watched, name), held(installation, name, watched):
+        record = installation.records.load(name)
+        _driver(installation, record.spec.driver, name).stop(record.spec, watched)
+        return record.created
+
+
+def delete(installation: Installation, name: str, report: Reporter) -> bool:
+    """Remove every trace of ``name``, also without a readable record; returns whether there was a record."""
+    watched = Watched(report)
+    with clear_errors(), _interruptible(watched, name), held(installation, name, watched):
+        known = name in installation.records.names()
+        for driver in _concerned(installation, name, known=known):
+            driver.delete(name, watched)
+        withdraw(installation, name)
+        installation.records.remove(name)
+        return known
+
+
+def _concerned(installation: Installation, name: str, *, known: bool) -> Iterator[Driver]:
+    """The recorded driver; every driver that works here when the record is gone or cannot be read."""
+    if known:
+        try:
+            yield _driver(installation, installation.records.load(name).spec.driver, name)
+            return
+        except CorruptRecordError:
+            pass
+    for candidate in installation.registry.names():
+        if known or installation.layout.driver_data(candidate).is_dir():
+            with contextlib.suppress(PrerequisiteError):
+                yield _driver(installation, candidate, name)
+
+
+@contextlib.contextmanager
+def held(installation: Installation, name: str, report: Reporter) -> Iterator[None]:
+    """Hold the cluster's lock for a block; waits for another holder, and says so.
+
+    Raises:
+        WrongStateError: the other one did not end within ``LOCK_WAIT``; the message names its process.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(installation.records.locked(name))
+        except WrongStateError as busy:
+            with report.step("lock", f"waiting: {busy.message[:1].lower()}{busy.message[1:].rstrip('.')}") as step:
+                stack.enter_context(_patient(installation, name))
+                step.finish_as("waited for another localk8s")
+        yield
+
+
+def _patient(installation: Installation, name: str) -> AbstractContextManager[None]:
+    return installation.records.locked(name, timeout=LOCK_WAIT)
+
+
+@contextlib.contextmanager
+def _interruptible(report: Watched, name: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        raise interrupted(report.current, name) from exc
+
+
+def interrupted(step: str, name: str) -> InterruptedByUser:
+    """What Ctrl-C at ``step`` comes to."""
+    where = f' at "{step}"' if step else ""
+    go_on, clear = command_for("start", name), command_for("delete", name)
+    return InterruptedByUser(f"interrupted{where}; nothing is lost: {go_on} goes on, {clear} takes it away.")
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn errors of the file system into sentences."""
+    try:
+        yield
+    except OSError as exc:
+        raise file_trouble(exc) from exc
+
+
+def file_trouble(exc: OSError) -> Localk8sError:
+    """The sentence for an error of the file system."""
+    where = f" {exc.filename}" if exc.filename else ""
+    why = (exc.strerror or str(exc) or type(exc).__name__).lower()
+    if exc.errno == errno.ENOSPC:
+        return PrerequisiteError(f"The disk is full{f' (writing{where})' if where else ''}.", hint="df -h")
+    if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
+        return PrerequisiteError(
+            f"localk8s cannot use{where or ' its files'}: {why}.", hint="export LOCALK8S_HOME=$HOME/localk8s"
+        )
+    return Localk8sError(f"localk8s failed with{where or ' a file'}: {why}.", hint="localk8s doctor")
