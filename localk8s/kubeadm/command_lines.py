@@ -22,7 +22,7 @@ _SCHEDULER_CONF = "/etc/kubernetes/scheduler.conf"
 
 
 def etcd(name: str) -> tuple[str, ...]:
-    """etcd 3.4 and newer, for this one control plane, on loopback behind client certificates."""
+    """Etcd 3.4 and newer, for this one control plane, on loopback behind client certificates."""
     return (
         "etcd",
         f"--name={name}",

@@ -29,13 +29,14 @@ def api_version(parameters: KubeadmParameters) -> str:
     return f"kubeadm.k8s.io/{release}"
 
 
-def init_documents(parameters: KubeadmParameters, *, name: str, address: str) -> str:
+def init_documents(parameters: KubeadmParameters, *, name: str, address: str, certificates: str = PKI) -> str:
     """What ``kubeadm init`` (whole, or by phases) reads on the first control plane.
 
     Args:
         parameters: the cluster.
         name: the node's name.
         address: the node's own IPv4 address.
+        certificates: the directory where certificates are made.
     """
     init: dict[str, Any] = {
         "apiVersion": api_version(parameters),
@@ -48,14 +49,14 @@ def init_documents(parameters: KubeadmParameters, *, name: str, address: str) ->
     return yaml_documents(
         [
             init,
-            cluster_document(parameters),
+            cluster_document(parameters, certificates=certificates),
             kubelet_configuration(parameters),
             proxy_configuration(parameters),
         ]
     )
 
 
-def cluster_document(parameters: KubeadmParameters) -> dict[str, Any]:
+def cluster_document(parameters: KubeadmParameters, *, certificates: str = PKI) -> dict[str, Any]:
     """The ClusterConfiguration."""
     network = parameters.network
     api_server: dict[str, Any] = {
@@ -67,7 +68,7 @@ def cluster_document(parameters: KubeadmParameters) -> dict[str, Any]:
         "kind": "ClusterConfiguration",
         "clusterName": f"localk8s-{parameters.cluster}",
         "kubernetesVersion": str(parameters.version),
-        "certificatesDir": PKI,
+        "certificatesDir": certificates,
         "controlPlaneEndpoint": parameters.endpoint,
         "networking": {
             "podSubnet": str(network.pods),

@@ -74,15 +74,17 @@ def create_credentials(node: Node, parameters: KubeadmParameters) -> None:
     """
     if node.run(["test", "-e", CREDENTIALS_READY], check=False).returncode == 0:
         return
-    write_init_config(node, parameters)
-    partial = "/etc/kubernetes/partial"
+    partial, config = "/etc/kubernetes/partial", "/etc/kubernetes/partial/init.yaml"
     node.run(["rm", "-rf", partial, PKI])
-    kubeadm(node, "init", "phase", "certs", "all", "--config", INIT_CONFIG, "--cert-dir", f"{partial}/pki")
+    documents = init_documents(parameters, name=node.name, address=node.address, certificates=f"{partial}/pki")
+    node.write(config, documents, mode=0o600)
+    kubeadm(node, "init", "phase", "certs", "all", "--config", config)
     node.run(["mv", f"{partial}/pki", PKI])
+    write_init_config(node, parameters)
     kubeadm(node, "init", "phase", "kubeconfig", "all", "--config", INIT_CONFIG, "--kubeconfig-dir", partial)
     node.write(f"{partial}/kube-proxy.conf", _user_kubeconfig(node, "system:kube-proxy"), mode=0o600)
     node.write(PROXY_CONFIG, json.dumps(proxy_configuration(parameters, name=node.name)))
-    node.run(["sh", "-c", f"mv {partial}/*.conf /etc/kubernetes/ && rmdir {partial} && : > {CREDENTIALS_READY}"])
+    node.run(["sh", "-c", f"mv {partial}/*.conf /etc/kubernetes/ && rm -r {partial} && : > {CREDENTIALS_READY}"])
 
 
 def _user_kubeconfig(node: Node, user: str) -> str:

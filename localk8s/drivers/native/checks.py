@@ -1,0 +1,133 @@
+"""Whether this host can run native clusters, what is missing, what was left behind. Looks, changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from localk8s.drivers.base import DriverContext
+from localk8s.drivers.native import network
+from localk8s.drivers.native.cluster import find_hierarchies
+from localk8s.drivers.native.plan import LINK_PREFIX, identify
+from localk8s.model.errors import Localk8sError
+from localk8s.model.quantities import GIB, format_size
+from localk8s.model.spec import ClusterSpec
+from localk8s.model.status import Finding, Severity
+from localk8s.system.cgroups import Hierarchy
+
+PACKAGES = {
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "iptables-restore": "iptables",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "setsid": "util-linux",
+    "mount": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "resize2fs": "e2fsprogs",
+    "sysctl": "procps",
+}
+"""Programs of the host that a native cluster needs, and the Debian package of each."""
+
+LEAST_CONTROL_PLANE_MEMORY = 1 * GIB
+_FAILING_MINOR = 35
+
+
+def missing_tools() -> tuple[str, ...]:
+    """Programs that are not on PATH, sorted."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return tuple(sorted(tool for tool in PACKAGES if not (shutil.which(tool) or shutil.which(tool, path=path))))
+
+
+def setup_commands() -> tuple[tuple[str, ...], ...]:
+    """Command lines that install what is missing."""
+    packages = sorted({PACKAGES[tool] for tool in missing_tools()})
+    if not packages:
+        return ()
+    return (("apt-get", "update"), ("apt-get", "install", "--yes", "--no-install-recommends", *packages))
+
+
+def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
+    """Findings about platform, privileges, tools, control groups, memory, disk and addresses."""
+    facts = context.host.facts()
+    if facts.platform != "linux":
+        return (Finding(Severity.ERROR, "native", "The native driver needs Linux.", "localk8s start --driver minikube"),)
+    findings = [_privilege(facts.root), _tools(), _groups(find_hierarchies(), spec)]
+    findings += _memory(spec, facts.memory_total, facts.memory_available)
+    if spec.size.cpus is not None and spec.size.cpus > facts.cpus:
+        message = f"{spec.size.cpus} CPUs for each node are more than this host has ({facts.cpus})."
+        findings.append(Finding(Severity.ERROR, "cpus", message, f"localk8s start --cpus {facts.cpus}"))
+    if facts.disk_free < 2 * GIB:
+        message = f"Only {format_size(facts.disk_free)} of disk are free where clusters are kept."
+        findings.append(Finding(Severity.ERROR, "disk", message))
+    return tuple(findings)
+
+
+def _privilege(root: bool) -> Finding:
+    if root:
+        return Finding(Severity.OK, "privileges", "This is root.")
+    message = "The native driver makes namespaces, mounts and links: it needs root."
+    return Finding(Severity.ERROR, "privileges", message, "sudo localk8s start")
+
+
+def _tools() -> Finding:
+    missing = missing_tools()
+    if not missing:
+        return Finding(Severity.OK, "tools", "Every program that a native cluster needs of this host is there.")
+    return Finding(Severity.ERROR, "tools", f"Not installed: {', '.join(missing)}.", "localk8s setup --driver native")
+
+
+def _groups(hierarchies: tuple[Hierarchy, ...], spec: ClusterSpec) -> Finding:
+    first = {controller for hierarchy in hierarchies if hierarchy.version == 1 for controller in hierarchy.controllers}
+    if not hierarchies:
+        return Finding(Severity.ERROR, "cgroups", "No control group hierarchy is mounted at /sys/fs/cgroup.")
+    if not first & {"memory", "cpu"}:
+        return Finding(Severity.OK, "cgroups", "Control groups, version 2.")
+    lacking = {"cpu", "memory", "pids", "cpuset", "devices", "freezer"} - first
+    if lacking:
+        message = f"Control groups, version 1, without: {', '.join(sorted(lacking))}."
+        return Finding(Severity.WARNING, "cgroups", message)
+    note = f" (a kubelet from 1.{_FAILING_MINOR} on needs failCgroupV1; set for you)"
+    return Finding(Severity.OK, "cgroups", f"Control groups, version 1{note}.")
+
+
+def _memory(spec: ClusterSpec, total: int, available: int) -> list[Finding]:
+    asked = spec.size.memory
+    if asked is None:
+        return []
+    has = f"this host has ({format_size(total)}, {format_size(available)} free)"
+    if asked < LEAST_CONTROL_PLANE_MEMORY:
+        message = f"{format_size(asked)} of memory are too little for a control plane."
+        return [Finding(Severity.ERROR, "memory", message, "localk8s start --memory 1g")]
+    if asked > total:
+        nodes = f"each of {spec.nodes} node{'s' if spec.nodes > 1 else ''}"
+        message = f"{format_size(asked)} of memory for {nodes} is more than {has}."
+        return [Finding(Severity.ERROR, "memory", message, f"localk8s start --memory {max(1, available // GIB // 2)}g")]
+    if asked * spec.nodes > available:
+        message = f"{spec.nodes} x {format_size(asked)} of memory are more than {has}; bounds are no reservations."
+        return [Finding(Severity.WARNING, "memory", message)]
+    return [Finding(Severity.OK, "memory", f"{format_size(available)} of memory free.")]
+
+
+def leftovers(known: Sequence[str], context: DriverContext) -> tuple[Finding, ...]:
+    """Directories and control groups of clusters of this user that have no record."""
+    found = []
+    for directory in sorted(context.directory.glob("*/")):
+        if directory.name not in known:
+            message = f'Leftovers of cluster "{directory.name}" ({directory}).'
+            found.append(Finding(Severity.WARNING, "leftovers", message, f"localk8s delete -c {directory.name} --yes"))
+    try:
+        bridges = [link for link in network.own_links(context.runner) if link.startswith(f"{LINK_PREFIX}-")]
+    except Localk8sError:
+        bridges = []
+    ours = {_identity(directory.name, context) for directory in context.directory.glob("*/")}
+    ours |= {_identity(name, context) for name in known}
+    for bridge in bridges:
+        if bridge.removeprefix(f"{LINK_PREFIX}-") not in ours:
+            message = f"Bridge {bridge} belongs to no cluster of this user."
+            found.append(Finding(Severity.WARNING, "leftovers", message, f"ip link delete {bridge}"))
+    return tuple(found)
+
+
+def _identity(name: str, context: DriverContext) -> str:
+    return identify(str(context.directory.resolve()), name)

@@ -1,0 +1,183 @@
+"""One native cluster on this host, as an object: its plan, its parameters, its nodes, what they are born with.
+
+Owns what follows from plan and spec; ``recipe`` says in which order things happen.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from localk8s.drivers.native.machine import NativeNode, release
+from localk8s.drivers.native.network import (
+    connect_node,
+    has_uplink,
+    node_batch,
+    run_batch,
+)
+from localk8s.drivers.native.node_files import (
+    cni_configuration,
+    containerd_configuration,
+    hosts_file,
+    log_script,
+    resolv_conf,
+    run_script,
+    services,
+    upstream_servers,
+)
+from localk8s.drivers.native.plan import ClusterPlan, NodePlan
+from localk8s.drivers.native.storage import ClusterDirectory, prepare_disk
+from localk8s.kubeadm.parameters import API_PORT, KubeadmParameters, Reservation
+from localk8s.model.errors import WrongStateError
+from localk8s.model.quantities import MIB
+from localk8s.model.spec import ClusterSpec
+from localk8s.system.cgroups import ControlGroup, Hierarchy, parse_hierarchies
+from localk8s.system.files import write_atomic
+from localk8s.system.host import HostFacts
+from localk8s.system.process import HostRunner
+
+EVICTION_MEMORY = 50 * MIB
+_CAP_SYS_RESOURCE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCluster:
+    """A cluster of this driver; nothing is made by knowing it."""
+
+    spec: ClusterSpec
+    plan: ClusterPlan
+    directory: ClusterDirectory
+    runner: HostRunner
+    hierarchies: tuple[Hierarchy, ...]
+
+    @property
+    def group(self) -> ControlGroup:
+        """The control group of all its nodes."""
+        return ControlGroup(self.hierarchies, self.plan.cgroup)
+
+    @property
+    def nodes(self) -> tuple[NativeNode, ...]:
+        """All nodes of the spec."""
+        return tuple(self.node(plan) for plan in self.plan.nodes(self.spec.nodes))
+
+    @property
+    def control_plane(self) -> NativeNode:
+        """Node 1."""
+        return self.node(self.plan.node(1))
+
+    def node(self, plan: NodePlan) -> NativeNode:
+        """The node of ``plan``."""
+        return NativeNode(plan, ControlGroup(self.hierarchies, f"{self.plan.cgroup}/{plan.name}"), self.runner)
+
+    def parameters(self, facts: HostFacts) -> KubeadmParameters:
+        """What kubeadm's phases need to know."""
+        version = self.spec.kubernetes_version
+        if version is None:
+            raise WrongStateError(f'Cluster "{self.spec.name}" has no version yet.', hint="localk8s start")
+        return KubeadmParameters(
+            cluster=self.spec.name,
+            version=version,
+            network=self.plan.network,
+            endpoint=f"{self.plan.node(1).address}:{API_PORT}",
+            cgroup_v1=not any(hierarchy.version == 2 and "memory" in _offered(hierarchy) for hierarchy in self.hierarchies),
+            reservation=reservation(self.spec, facts),
+            certificate_names=("127.0.0.1", "localhost", str(self.plan.gateway)),
+        )
+
+    def boot(self, node: NativeNode, parameters: KubeadmParameters, pause: str) -> None:
+        """Bring ``node`` up, if it is off, with its network; its supervisor starts everything else."""
+        nodes = self.plan.nodes(self.spec.nodes)
+        uplink = has_uplink(self.runner)
+        if node.process() is None:
+            node.group.make()
+            node.kill()  # what may be left of a boot that was killed half-way
+            prepare_disk(self.runner, self._disk(node.plan), self.spec.size.disk)
+            self._write_node_files(node.plan, parameters, pause, uplink)
+            log = self.directory.boot_log(node.plan)
+            boot = node.boot(self._environment(node.plan), self.directory.init_script, log)
+            process = node.wait_for_process(log)
+            connect_node(self.runner, self.plan, node.plan, process)
+            self._lay_routes(process, node.plan, nodes, uplink)
+            release(boot, process, node.name, log)
+        else:
+            self._lay_routes(node.process() or 0, node.plan, nodes, uplink)
+        node.group.bound(cpus=self.spec.size.cpus, memory=self.spec.size.memory)
+
+    def _lay_routes(self, process: int, node: NodePlan, nodes: tuple[NodePlan, ...], uplink: bool) -> None:
+        inside = self.runner.with_prefix(["nsenter", f"--net=/proc/{process}/ns/net"])
+        run_batch(inside, node_batch(self.plan, node, nodes, uplink=uplink))
+
+    def _disk(self, node: NodePlan) -> Path:
+        directory = self.directory.node(node)
+        directory.mkdir(parents=True, exist_ok=True)
+        return self.directory.disk_image(node)
+
+    def _environment(self, node: NodePlan) -> dict[str, str]:
+        return {
+            "NODE_DIR": str(self.directory.node(node)),
+            "NODE_NAME": node.name,
+            "NODE_DISK": str(self.directory.disk_image(node)) if self.spec.size.disk else "",
+            "CGROUPS": "\n".join(f"{h.version} {h.mount} {h.mount_options or '-'}" for h in self.hierarchies),
+            "BINARIES": str(self.directory.binaries),
+            "TOOLS": str(self.directory.tools),
+            "SERVICES": str(self.directory.node(node) / "service"),
+            "LIBRARY": str(Path(__file__).resolve().parents[2]),
+            "POD_RANGE": str(self.plan.network.pods),
+            "NODE_RANGE": str(self.plan.network.nodes),
+        }
+
+    def _write_node_files(self, node: NodePlan, parameters: KubeadmParameters, pause: str, uplink: bool) -> None:
+        directory = self.directory.node(node)
+        upstream = upstream_servers(_read("/etc/resolv.conf"), uplink=uplink)
+        write_atomic(directory / "resolv.conf", resolv_conf(upstream), mode=0o644)
+        write_atomic(directory / "hosts", hosts_file(self.plan.nodes(self.spec.nodes)), mode=0o644)
+        write_atomic(directory / "cni.conflist", cni_configuration(node), mode=0o644)
+        containerd = containerd_configuration(pause, may_raise_priority=may_raise_priority(_read("/proc/self/status")))
+        write_atomic(directory / "containerd.toml", containerd, mode=0o644)
+        write_atomic(self.directory.init_script, (Path(__file__).parent / "node-init.sh").read_text(), mode=0o755)
+        tree = directory / "service"
+        shutil.rmtree(tree, ignore_errors=True)
+        python = os.path.realpath(sys.executable)
+        for service in services(parameters, self.plan, node, python=python, upstream=upstream):
+            write_atomic(tree / service.name / "run", run_script(service), mode=0o755)
+            write_atomic(tree / service.name / "log" / "run", log_script(service), mode=0o755)
+
+
+def reservation(spec: ClusterSpec, facts: HostFacts) -> Reservation:
+    """What each kubelet leaves alone, since it sees the whole host: what the host has beyond the node's size."""
+    cpus = Decimal(0) if spec.size.cpus is None else max(Decimal(0), facts.cpus - spec.size.cpus)
+    memory = 0 if spec.size.memory is None else max(0, facts.memory_total - spec.size.memory)
+    return Reservation(
+        cpus=f"{math.floor(cpus * 1000)}m",
+        memory=f"{memory // 1024}Ki",
+        memory_threshold=f"{EVICTION_MEMORY // 1024}Ki",
+    )
+
+
+def find_hierarchies() -> tuple[Hierarchy, ...]:
+    """The control group hierarchies of this host."""
+    return parse_hierarchies(_read("/proc/self/mountinfo"))
+
+
+def may_raise_priority(status: str) -> bool:
+    """Whether the process with this ``/proc/PID/status`` has CAP_SYS_RESOURCE (capabilities(7))."""
+    for line in status.splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False
+
+
+def _offered(hierarchy: Hierarchy) -> tuple[str, ...]:
+    return tuple(_read(str(hierarchy.mount / "cgroup.controllers")).split())
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,207 @@
+"""The native driver: the contract of ``drivers.base``, kept with namespaces on this Linux host.
+
+Owns the driver's entry points and what it promises; how a cluster comes up stands in ``recipe``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
+from localk8s.drivers.native import checks, inspection, network, recipe
+from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
+from localk8s.drivers.native.machine import NativeNode
+from localk8s.drivers.native.node_files import SERVICES
+from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
+from localk8s.drivers.native.storage import ClusterDirectory
+from localk8s.kubeadm.parameters import ADMIN_CONF
+from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.node import Node
+from localk8s.model.progress import Reporter
+from localk8s.model.quantities import format_size
+from localk8s.model.spec import ClusterSpec
+from localk8s.model.status import ClusterStatus, Finding
+from localk8s.system.cgroups import ControlGroup
+from localk8s.system.locks import exclusive
+
+INFO = DriverInfo(
+    name="native",
+    title="native (namespaces on this Linux host)",
+    features=frozenset(
+        {
+            Feature.MULTI_NODE,
+            Feature.SSH,
+            Feature.COPY,
+            Feature.IMAGES,
+            Feature.HOST_ROUTES,
+        }
+    ),
+    platforms=frozenset({"linux"}),
+    tools=(Tool("ip"), Tool("iptables"), Tool("nsenter"), Tool("unshare", "2.36"), Tool("mkfs.ext4"), Tool("conntrack")),
+)
+_GRACE = 5.0
+"""Seconds that containers have to end by themselves at a stop."""
+
+
+class NativeDriver:
+    """Makes each node a set of namespaces on this host (a ``Driver``).
+
+    Args:
+        context: what every driver is handed.
+    """
+
+    info = INFO
+
+    def __init__(self, context: DriverContext) -> None:
+        self._context = context
+        self._runner = context.runner
+
+    def check(self, spec: ClusterSpec) -> tuple[Finding, ...]:
+        """What this host has and lacks for ``spec``."""
+        return checks.check(spec, self._context)
+
+    def complete(self, spec: ClusterSpec) -> ClusterSpec:
+        """Fill in the version; refuse options that this driver does not have."""
+        if spec.options:
+            name = sorted(spec.options)[0]
+            raise UsageError(f"The native driver has no option {name}.", hint="localk8s start --help")
+        if spec.control_planes != 1:
+            raise UsageError(
+                "The native driver has one control plane.", hint="localk8s start --driver vagrant --control-planes 3 --nodes 3"
+            )
+        if spec.kubernetes_version is not None:
+            return spec
+        return replace(spec, kubernetes_version=self._context.artifacts.newest_version(spec.artifacts))
+
+    def changes(self, recorded: ClusterSpec, wanted: ClusterSpec) -> tuple[Change, ...]:
+        """Sizes grow and shrink live, disks and node counts grow; the rest needs a new cluster."""
+        found = []
+        old, new = recorded.size, wanted.size
+        if old.memory != new.memory:
+            found.append(Change("memory", _size(old.memory), _size(new.memory), live=True))
+        if old.cpus != new.cpus:
+            found.append(Change("cpus", str(old.cpus), str(new.cpus), live=True))
+        if old.disk != new.disk:
+            found.append(Change("disk-size", _size(old.disk), _size(new.disk), False, "a node's disk keeps its size"))
+        if recorded.nodes != wanted.nodes:
+            grows = wanted.nodes > recorded.nodes
+            reason = "" if grows else "its pods and data would be lost"
+            found.append(Change("nodes", str(recorded.nodes), str(wanted.nodes), grows, reason))
+        if recorded.kubernetes_version != wanted.kubernetes_version:
+            versions = (str(recorded.kubernetes_version), str(wanted.kubernetes_version))
+            found.append(Change("kubernetes-version", *versions, False, "a cluster keeps its version"))
+        return tuple(found)
+
+    def create(self, spec: ClusterSpec, report: Reporter) -> None:
+        """Bring ``spec`` up; see ``recipe``."""
+        recipe.bring_up(self._cluster(spec, plan=True), self._context.artifacts, self._context.host, report)
+
+    def start(self, spec: ClusterSpec, report: Reporter) -> None:
+        """The same recipe: every step is idempotent."""
+        self.create(spec, report)
+
+    def stop(self, spec: ClusterSpec, report: Reporter) -> None:
+        """Let containers and etcd end by themselves for a moment, then switch every node off."""
+        cluster = self._cluster(spec)
+        with report.step("stop", f"stopping {recipe.plural(spec.nodes, 'node')}") as step:
+            with ThreadPoolExecutor(max_workers=spec.nodes) as pool:
+                recipe.run_all(pool, [partial(_switch_off, node) for node in cluster.nodes])
+            step.finish_as(f"stopped {recipe.plural(spec.nodes, 'node')}")
+
+    def delete(self, name: str, report: Reporter) -> None:
+        """Remove every trace, also of what is only half there."""
+        directory = self._directory(name)
+        identity = identify(str(self._context.directory.resolve()), name)
+        with report.step("delete", "deleting the cluster") as step:
+            with contextlib.suppress(Localk8sError):
+                identity = directory.load_plan().identity
+            group = ControlGroup(find_hierarchies(), f"localk8s-{identity}-{name}")
+            if group.exists():
+                group.empty()
+                group.remove()
+            self._forget_network(directory, name, identity)
+            shutil.rmtree(directory.path, ignore_errors=True)
+            if directory.path.exists():
+                raise Localk8sError(f"{directory.path} could not be removed.", hint=f"rm -rf {directory.path}")
+            step.finish_as("deleted")
+
+    def inspect(self, spec: ClusterSpec) -> ClusterStatus:
+        """What is there; see ``inspection``."""
+        return inspection.inspect(self._cluster(spec))
+
+    def nodes(self, spec: ClusterSpec) -> tuple[Node, ...]:
+        """The machines, the control plane first."""
+        return self._cluster(spec).nodes
+
+    def kubeconfig(self, spec: ClusterSpec) -> str:
+        """admin.conf of the control plane."""
+        try:
+            return self._cluster(spec).control_plane.read(ADMIN_CONF).decode()
+        except NotFoundError as exc:
+            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint="localk8s start") from exc
+
+    def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
+        """Directories, links and control groups of clusters without a record."""
+        return checks.leftovers(known, self._context)
+
+    def setup_commands(self) -> tuple[tuple[str, ...], ...]:
+        """What installs the missing tools."""
+        return checks.setup_commands()
+
+    def _directory(self, name: str) -> ClusterDirectory:
+        return ClusterDirectory(self._context.directory / name)
+
+    def _cluster(self, spec: ClusterSpec, *, plan: bool = False) -> NativeCluster:
+        """The cluster of ``spec``; with ``plan`` its addresses are chosen if they were not yet."""
+        directory = self._directory(spec.name)
+        try:
+            chosen = directory.load_plan()
+        except NotFoundError:
+            if not plan:
+                raise
+            chosen = self._plan(directory, spec.name)
+        return NativeCluster(spec, chosen, directory, self._runner, find_hierarchies())
+
+    def _plan(self, directory: ClusterDirectory, name: str) -> ClusterPlan:
+        """Choose ranges under a lock of all native clusters, and record them before anything is made of them."""
+        with exclusive(self._context.directory / ".lock", what="The native driver", timeout=30):
+            taken = list(network.taken_ranges(self._runner))
+            for other in self._context.directory.glob("*/plan.json"):
+                with contextlib.suppress(Localk8sError):
+                    taken += ranges(ClusterDirectory(other.parent).load_plan().network)
+            identity = identify(str(self._context.directory.resolve()), name)
+            plan = ClusterPlan(name=name, identity=identity, network=choose_network(taken))
+            directory.save_plan(plan)
+            return plan
+
+    def _forget_network(self, directory: ClusterDirectory, name: str, identity: str) -> None:
+        try:
+            plan = directory.load_plan()
+        except Localk8sError:
+            network.remove_links(self._runner, identity)
+            return
+        network.remove_host_network(self._runner, plan)
+        if shutil.which("iptables"):
+            network.forbid_egress(self._runner, plan)
+
+
+def _switch_off(node: NativeNode) -> None:
+    if node.process() is None:
+        node.kill()
+        return
+    node.run(["sv", "-w", "3", "force-stop", f"{SERVICES}/kubelet"], check=False)
+    node.end_gently("kubepods", timeout=_GRACE)
+    stopping = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "containerd"]
+    known = node.run(["ls", SERVICES]).stdout.split()
+    there = [f"{SERVICES}/{name}" for name in stopping if name in known]
+    node.run(["sv", "-w", "5", "force-stop", *there], check=False, timeout=30)
+    node.kill()
+
+
+def _size(size: int | None) -> str:
+    return "unbounded" if size is None else format_size(size)

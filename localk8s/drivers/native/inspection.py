@@ -1,0 +1,96 @@
+"""What is there of a native cluster, asked with short limits. Judges; changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from localk8s.drivers.native.cluster import NativeCluster
+from localk8s.drivers.native.machine import NativeNode
+from localk8s.kube.readiness import node_state
+from localk8s.kube.rest import RestClient
+from localk8s.kubeadm.parameters import ADMIN_CONF, API_PORT
+from localk8s.model.errors import Localk8sError
+from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
+
+API_LIMIT = 1.5
+"""Seconds that the API server has to answer."""
+_BACK = "localk8s start brings it back"
+
+
+def inspect(cluster: NativeCluster) -> ClusterStatus:
+    """The cluster now."""
+    nodes = cluster.nodes
+    running = {node.name: node.process() for node in nodes}
+    if not any(running.values()):
+        return _status(cluster, ClusterState.STOPPED, tuple(_off(cluster, node) for node in nodes))
+    try:
+        found = _api_nodes(cluster)
+        reasons: tuple[str, ...] = ()
+    except Localk8sError as exc:
+        found, reasons = None, (f"the API does not answer: {exc.message}",)
+    statuses = tuple(_node(cluster, node, running[node.name], found) for node in nodes)
+    return _status(cluster, _judge(statuses, reasons), statuses, reasons)
+
+
+def _judge(nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...]) -> ClusterState:
+    if any(node.state is NodeState.BROKEN for node in nodes):
+        return ClusterState.BROKEN
+    if reasons:
+        return ClusterState.STARTING
+    return ClusterState.RUNNING if all(node.state is NodeState.READY for node in nodes) else ClusterState.STARTING
+
+
+def _status(
+    cluster: NativeCluster, state: ClusterState, nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...] = ()
+) -> ClusterStatus:
+    reasons += tuple(f"{node.name}: {node.reason}" for node in nodes if node.reason and node.state is not NodeState.STOPPED)
+    return ClusterStatus(
+        name=cluster.spec.name,
+        driver="native",
+        state=state,
+        kubernetes_version=cluster.spec.kubernetes_version,
+        nodes=nodes,
+        reasons=reasons,
+        endpoint=f"https://{cluster.control_plane.address}:{API_PORT}",
+    )
+
+
+def _api_nodes(cluster: NativeCluster) -> dict[str, Any]:
+    text = cluster.control_plane.read(ADMIN_CONF).decode()
+    items = RestClient.from_kubeconfig(text, timeout=API_LIMIT).get("/api/v1/nodes")["items"]
+    return {item["metadata"]["name"]: item for item in items}
+
+
+def _off(cluster: NativeCluster, node: NativeNode) -> NodeStatus:
+    return NodeStatus(node.name, node.role, NodeState.STOPPED, node.address, cluster.spec.size, _BACK)
+
+
+def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: dict[str, Any] | None) -> NodeStatus:
+    state, reason = NodeState.UNKNOWN, ""
+    down = down_services(process) if process is not None else ()
+    if process is None:
+        state, reason = NodeState.BROKEN, f"the node is off: {_BACK}"
+    elif down:
+        state, reason = NodeState.BROKEN, f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running: {_BACK}"
+    elif found is None:
+        reason = "the API cannot be asked"
+    elif node.name not in found:
+        state, reason = NodeState.NOT_READY, "it has not joined yet"
+    else:
+        state, reason = node_state(found[node.name])
+    return NodeStatus(node.name, node.role, state, node.address, cluster.spec.size, reason)
+
+
+def down_services(process: int) -> tuple[str, ...]:
+    """Names of supervised programs of a node that are down (runsv's ``supervise/stat``), sorted."""
+    directory = Path(f"/proc/{process}/root/run/localk8s/service")
+    down = []
+    try:
+        for service in sorted(directory.iterdir()):
+            stat = service / "supervise" / "stat"
+            if stat.exists() and not stat.read_text().startswith("run"):
+                down.append(service.name)
+    except OSError:
+        return ()
+    return tuple(down)

@@ -1,0 +1,156 @@
+"""The host's side of a native cluster's network: bridge, cables, routes, and what keeps packets at home.
+
+Unreachable routes for all ranges of the cluster are laid before anything else and stay while it is stopped, so
+that no packet for it ever leaves by the host's uplink. ``batch`` functions are pure; the rest is thin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import Any
+
+from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, NodePlan, ranges
+from localk8s.model.node import Runner
+
+_LAST_RESORT = 4_000_000_000
+"""Metric of the unreachable routes: any other route is better."""
+
+
+def host_batch(plan: ClusterPlan) -> str:
+    """Lines for ``ip -batch``: the fences and the bridge (idempotent: replace; the bridge is added separately)."""
+    lines = [f"route replace unreachable {network} metric {_LAST_RESORT}" for network in ranges(plan.network)]
+    return "\n".join(lines) + "\n"
+
+
+def bridge_batch(plan: ClusterPlan) -> str:
+    """Lines for ``ip -batch`` that give the bridge its address and bring it up."""
+    prefix = plan.network.nodes.prefixlen
+    return f"address replace {plan.gateway}/{prefix} dev {plan.bridge}\nlink set {plan.bridge} up\n"
+
+
+def route_batch(plan: ClusterPlan, nodes: Sequence[NodePlan]) -> str:
+    """Lines for ``ip -batch``: how the host reaches pods (by their node) and services (by the control plane)."""
+    lines = [f"route replace {node.pods} via {node.address} dev {plan.bridge}" for node in nodes]
+    lines.append(f"route replace {plan.network.services} via {nodes[0].address} dev {plan.bridge}")
+    return "\n".join(lines) + "\n"
+
+
+def node_batch(plan: ClusterPlan, node: NodePlan, nodes: Sequence[NodePlan], *, uplink: bool) -> str:
+    """Lines for ``ip -batch`` inside a node's network namespace.
+
+    Args:
+        plan: the cluster.
+        node: the node whose namespace it is.
+        nodes: all nodes, for the routes to their pods.
+        uplink: whether the host leads anywhere. A default route that leads nowhere would cost a kubelet 11 s.
+    """
+    lines = [
+        "link set lo up",
+        f"address replace {node.address}/{plan.network.nodes.prefixlen} dev eth0",
+        "link set eth0 up",
+        "route replace unreachable 169.254.0.0/16",
+        f"route replace unreachable {plan.network.pods}",
+        # kube-proxy rewrites service addresses, but only of packets that had a way to begin with. Without a gateway,
+        # so that an address that no service has does not wander between node and host.
+        f"route replace {plan.network.services} dev eth0",
+    ]
+    lines += [f"route replace {other.pods} via {other.address} dev eth0" for other in nodes if other != node]
+    if uplink:
+        lines.append(f"route replace default via {plan.gateway} dev eth0")
+    return "\n".join(lines) + "\n"
+
+
+def run_batch(runner: Runner, batch: str, *, force: bool = False) -> None:
+    """Run lines of ``ip`` in one process; with ``force`` go on after a line that fails."""
+    argv = ["ip", "-force", "-batch", "-"] if force else ["ip", "-batch", "-"]
+    runner.run(argv, input=batch, check=not force)
+
+
+def link_exists(runner: Runner, link: str) -> bool:
+    """Whether the host has a link of that name."""
+    return runner.run(["ip", "link", "show", "dev", link], check=False).returncode == 0
+
+
+def lay_host_network(runner: Runner, plan: ClusterPlan) -> None:
+    """Fences first, then the bridge. Idempotent."""
+    run_batch(runner, host_batch(plan))
+    if not link_exists(runner, plan.bridge):
+        runner.run(["ip", "link", "add", plan.bridge, "type", "bridge", "forward_delay", "0"])
+    run_batch(runner, bridge_batch(plan))
+
+
+def connect_node(runner: Runner, plan: ClusterPlan, node: NodePlan, process: int) -> None:
+    """Lay the cable between the bridge and the network namespace of ``process``."""
+    if link_exists(runner, node.link):
+        runner.run(["ip", "link", "delete", node.link], check=False)
+    runner.run(
+        ["ip", "link", "add", node.link, "type", "veth", "peer", "name", "eth0", "netns", str(process)],
+    )
+    run_batch(runner, f"link set {node.link} master {plan.bridge}\nlink set {node.link} up\n")
+
+
+def remove_host_network(runner: Runner, plan: ClusterPlan) -> None:
+    """Take away everything of the cluster from the host's network; what is not there does not matter."""
+    remove_links(runner, plan.identity)
+    fences = "".join(f"route delete unreachable {network} metric {_LAST_RESORT}\n" for network in ranges(plan.network))
+    run_batch(runner, fences, force=True)
+
+
+def remove_links(runner: Runner, identity: str) -> None:
+    """Remove the bridge and the cables of the cluster with this identity."""
+    prefixes = (f"{LINK_PREFIX}-{identity}", f"{LINK_PREFIX}{identity}-")
+    links = [link for link in own_links(runner) if link.startswith(prefixes)]
+    if links:
+        run_batch(runner, "".join(f"link delete {link}\n" for link in links), force=True)
+
+
+def own_links(runner: Runner) -> tuple[str, ...]:
+    """Every link on this host that bears localk8s's prefix."""
+    done = runner.run(["ip", "-json", "link", "show"], check=False)
+    entries: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    return tuple(entry["ifname"] for entry in entries if entry.get("ifname", "").startswith(LINK_PREFIX))
+
+
+def taken_ranges(runner: Runner) -> tuple[IPv4Network, ...]:
+    """The IPv4 ranges this host already knows a way to, by addresses and routes."""
+    done = runner.run(["ip", "-json", "-4", "route", "show", "table", "all"], check=False)
+    entries: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+    found = []
+    for entry in entries:
+        destination = entry.get("dst", "default")
+        if destination != "default":
+            found.append(IPv4Network(destination, strict=False))
+    return tuple(found)
+
+
+def has_uplink(runner: Runner) -> bool:
+    """Whether this host has a default route."""
+    done = runner.run(["ip", "-json", "-4", "route", "show", "default"], check=False)
+    return bool(json.loads(done.stdout or "[]"))
+
+
+def egress_rules(plan: ClusterPlan) -> tuple[tuple[str, ...], ...]:
+    """Iptables rules (table, chain, specification …) that let nodes out by the host's uplink, and packets between them pass."""
+    mark = ("-m", "comment", "--comment", plan.cgroup)
+    return (
+        ("nat", "POSTROUTING", "-s", str(plan.network.nodes), "!", "-o", plan.bridge, *mark, "-j", "MASQUERADE"),
+        ("filter", "FORWARD", "-i", plan.bridge, *mark, "-j", "ACCEPT"),
+        ("filter", "FORWARD", "-o", plan.bridge, *mark, "-j", "ACCEPT"),
+    )
+
+
+def allow_egress(runner: Runner, plan: ClusterPlan) -> None:
+    """Insert the rules that are missing and let the host forward."""
+    runner.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
+    for table, chain, *specification in egress_rules(plan):
+        if runner.run(["iptables", "-w", "-t", table, "-C", chain, *specification], check=False).returncode != 0:
+            runner.run(["iptables", "-w", "-t", table, "-I", chain, *specification])
+
+
+def forbid_egress(runner: Runner, plan: ClusterPlan) -> None:
+    """Remove the rules, if they are there."""
+    for table, chain, *specification in egress_rules(plan):
+        while runner.run(["iptables", "-w", "-t", table, "-D", chain, *specification], check=False).returncode == 0:
+            pass

@@ -1,0 +1,193 @@
+"""The files a native node is born with: runit services, containerd's and the CNI's configuration, hosts. Pure.
+
+Names and paths are those inside the node (see ``node-init.sh``).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from localk8s.artifacts.kinds import NodeTools
+from localk8s.drivers.native.plan import ClusterPlan, NodePlan
+from localk8s.kubeadm import command_lines
+from localk8s.kubeadm.parameters import KUBELET_CONFIG, KUBELET_FLAGS, PROXY_CONF, KubeadmParameters
+from localk8s.kubeadm.phases import CREDENTIALS_READY, PROXY_CONFIG
+from localk8s.model.status import NodeRole
+
+BINARIES = "/run/localk8s/bin"
+TOOLS = "/run/localk8s/tools"
+SERVICES = "/run/localk8s/service"
+LOGS = "/var/log/localk8s"
+CONTAINERD_CONFIG = "/etc/localk8s-containerd.toml"
+_TOOLS_FIRST = (("PATH", f"{TOOLS}/usr/bin:{TOOLS}/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
+CTR = f"{TOOLS}/usr/bin/ctr"
+LIBRARY = "/run/localk8s/lib"
+"""Where the node finds localk8s itself, whose DNS feeder it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One supervised program."""
+
+    name: str
+    argv: Sequence[str]
+    needs: str = ""
+    """A file that must be there before it is started."""
+    environment_file: str = ""
+    """A file of shell assignments; ``$KUBELET_KUBEADM_ARGS`` in it is appended to ``argv``."""
+    environment: Sequence[tuple[str, str]] = ()
+
+
+def run_script(service: Service) -> str:
+    """The ``run`` script of a runit service directory."""
+    lines = ["#!/bin/sh", "exec 2>&1"]
+    if service.needs:
+        lines.append(f"until [ -e {shlex.quote(service.needs)} ]; do sleep 0.05; done")
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in service.environment]
+    tail = ""
+    if service.environment_file:
+        lines.append(f"[ ! -e {service.environment_file} ] || . {service.environment_file}")
+        tail = " ${KUBELET_KUBEADM_ARGS-}"
+    return "\n".join([*lines, f"exec {shlex.join(service.argv)}{tail}"]) + "\n"
+
+
+def log_script(service: Service) -> str:
+    """The ``log/run`` script: ten files of a megabyte at most."""
+    directory = f"{LOGS}/{service.name}"
+    return f"#!/bin/sh\nmkdir -p {directory}\nexec svlogd {directory}\n"
+
+
+def services(
+    parameters: KubeadmParameters, plan: ClusterPlan, node: NodePlan, *, python: str, upstream: Sequence[str]
+) -> tuple[Service, ...]:
+    """What is supervised on a node.
+
+    Args:
+        parameters: the cluster.
+        plan: the cluster on this host.
+        node: the node.
+        python: the interpreter that runs the DNS feeder.
+        upstream: name servers to which the cluster DNS passes on what it does not know.
+    """
+    common = (
+        # The host may have a containerd of its own, whose shim must not be taken for ours.
+        Service("containerd", (f"{TOOLS}/usr/bin/containerd", "--config", CONTAINERD_CONFIG), environment=_TOOLS_FIRST),
+        Service("kubelet", command_lines.kubelet(), needs=KUBELET_CONFIG, environment_file=KUBELET_FLAGS),
+        Service("kube-proxy", command_lines.kube_proxy(PROXY_CONFIG), needs=PROXY_CONF),
+    )
+    if node.role is NodeRole.WORKER:
+        return common
+    control_plane = (
+        Service("etcd", (f"{TOOLS}/usr/bin/etcd", *command_lines.etcd(node.name)[1:]), needs=CREDENTIALS_READY),
+        Service("kube-apiserver", command_lines.kube_apiserver(parameters, str(node.address)), needs=CREDENTIALS_READY),
+        Service("kube-controller-manager", command_lines.kube_controller_manager(parameters), needs=CREDENTIALS_READY),
+        Service("kube-scheduler", command_lines.kube_scheduler(), needs=CREDENTIALS_READY),
+    )
+    return (*control_plane, *common, _dns(plan, node, python, upstream))
+
+
+def _dns(plan: ClusterPlan, node: NodePlan, python: str, upstream: Sequence[str]) -> Service:
+    network = plan.network
+    libraries = NodeTools(Path(TOOLS)).library_path
+    argv = [
+        python, "-m", "localk8s.kube.dns_feed",
+        "--kubeconfig", "/etc/kubernetes/admin.conf",
+        "--zone-dir", "/run/localk8s/dns",
+        "--domain", network.domain,
+        "--service-cidr", str(network.services),
+        "--pod-cidr", str(network.pods),
+        "--named", f"{TOOLS}/usr/sbin/named",
+        "--listen", f"{node.address}:53",
+    ]  # fmt: skip
+    for server in upstream:
+        argv += ["--forward", server]
+    environment = [("PYTHONPATH", LIBRARY), ("PYTHONDONTWRITEBYTECODE", "1"), ("LD_LIBRARY_PATH", libraries)]
+    return Service("dns", argv, needs=CREDENTIALS_READY, environment=environment)
+
+
+def cni_configuration(node: NodePlan) -> str:
+    """Pods get a cable of their own to the node (ptp), so that every packet is routed and kube-proxy sees it.
+
+    The leases live in /run: they go with the namespaces they were for.
+    """
+    ipam = {
+        "type": "host-local",
+        "dataDir": "/run/cni/networks",
+        "ranges": [[{"subnet": str(node.pods)}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
+    plugins: list[Mapping[str, object]] = [
+        {"type": "ptp", "ipMasq": False, "ipam": ipam},
+        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
+    ]
+    return json.dumps({"cniVersion": "0.4.0", "name": "localk8s", "plugins": plugins}, indent=2) + "\n"
+
+
+def containerd_configuration(pause: str, *, may_raise_priority: bool) -> str:
+    """Containerd's configuration (1.6, format 2).
+
+    Args:
+        pause: reference of the sandbox image.
+        may_raise_priority: whether this process has CAP_SYS_RESOURCE; without it runc fails on a negative
+            oom_score_adj.
+    """
+    cri = 'plugins."io.containerd.grpc.v1.cri"'
+    return f"""version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+oom_score = 0
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.tracing",
+  "io.containerd.tracing.processor.v1.otlp"]
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[{cri}]
+  sandbox_image = {json.dumps(pause)}
+  restrict_oom_score_adj = {"false" if may_raise_priority else "true"}
+  [{cri}.cni]
+    bin_dir = "{TOOLS}/usr/lib/cni"
+    conf_dir = "/etc/cni/net.d"
+  [{cri}.registry]
+    config_path = "/etc/containerd/certs.d"
+  [{cri}.containerd]
+    default_runtime_name = "runc"
+    [{cri}.containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [{cri}.containerd.runtimes.runc.options]
+        BinaryName = "{TOOLS}/usr/sbin/runc"
+        SystemdCgroup = false
+"""
+
+
+def hosts_file(nodes: Sequence[NodePlan]) -> str:
+    """/etc/hosts: every node by name."""
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    return "\n".join(lines + [f"{node.address} {node.name}" for node in nodes]) + "\n"
+
+
+def resolv_conf(upstream: Sequence[str]) -> str:
+    """/etc/resolv.conf of a node: the host's name servers where there is an uplink, none otherwise."""
+    return "".join(f"nameserver {server}\n" for server in upstream)
+
+
+def upstream_servers(resolv: str, *, uplink: bool) -> tuple[str, ...]:
+    """IPv4 name servers in the text of the host's resolv.conf that a node can reach (no loopback ones)."""
+    found = []
+    for line in resolv.splitlines():
+        fields = line.split()
+        if len(fields) >= 2 and fields[0] == "nameserver" and _is_ipv4(fields[1]) and not fields[1].startswith("127."):
+            found.append(fields[1])
+    return tuple(found) if uplink else ()
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Network(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,214 @@
+"""How a native cluster comes up: the steps, in order, each safe to run again.
+
+Everything that can wait by itself is started at once (all control plane programs retry until the API answers);
+the steps only say what is waited for. Images are unpacked beside all of it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from localk8s.artifacts.base import Artifacts
+from localk8s.artifacts.kinds import Image, ImageRole
+from localk8s.drivers.native.cluster import NativeCluster
+from localk8s.drivers.native.machine import NativeNode
+from localk8s.drivers.native.network import allow_egress, has_uplink, lay_host_network, route_batch, run_batch
+from localk8s.drivers.native.node_files import CTR
+from localk8s.drivers.native.storage import keep_programs
+from localk8s.kube.readiness import wait_api, wait_dns, wait_nodes
+from localk8s.kube.rest import RestClient
+from localk8s.kubeadm import phases
+from localk8s.kubeadm.parameters import PKI, PROXY_CONF, KubeadmParameters
+from localk8s.model.errors import KubernetesError
+from localk8s.model.progress import Reporter, Step
+from localk8s.model.status import NodeRole
+from localk8s.system.host import Host
+from localk8s.system.wait import Pending, wait_until
+
+T = TypeVar("T")
+_ROLES = (ImageRole.PAUSE, ImageRole.ECHO)
+
+
+@dataclass
+class Bringing:
+    """A start in progress: what the steps hand to each other."""
+
+    cluster: NativeCluster
+    parameters: KubeadmParameters
+    images: tuple[Image, ...] = ()
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When it began: what a node said before does not count."""
+    booted: tuple[str, ...] = ()
+    """Names of the nodes that were off."""
+
+    @property
+    def pause(self) -> str:
+        """Reference of the sandbox image."""
+        return next(image.reference for image in self.images if image.role is ImageRole.PAUSE)
+
+
+def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: Reporter) -> None:
+    """From nothing, from stopped or from half-way to Running.
+
+    Raises:
+        Localk8sError: a step failed; what was made stays, the next call goes on.
+    """
+    bringing = Bringing(cluster, cluster.parameters(host.facts()))
+    count = cluster.spec.nodes
+    with report.step("fetch", "finding the artifacts") as step:
+        fetch(bringing, artifacts, step)
+    with ThreadPoolExecutor(max_workers=2 * count + 4, thread_name_prefix="localk8s") as pool:
+        with report.step("boot", f"booting {plural(count, 'node')}") as step:
+            boot(bringing, pool)
+            step.finish_as(f"booted {plural(count, 'node')}")
+        imports = [pool.submit(import_images, node, bringing.images) for node in cluster.nodes]
+        with report.step("init", "starting the control plane") as step:
+            client = start_control_plane(bringing)
+            step.finish_as("started the control plane")
+        publishing = pool.submit(phases.publish_configuration, cluster.control_plane, bringing.parameters)
+        announcing = pool.submit(announce_dns, bringing, client)
+        if count > 1:
+            with report.step("join", f"joining {plural(count - 1, 'worker')}") as step:
+                join_workers(bringing, client, pool)
+                step.finish_as(f"joined {plural(count - 1, 'worker')}")
+        with report.step("ready", "waiting for API, nodes and DNS") as step:
+            for future in (*imports, publishing, announcing):
+                future.result()
+            wait_until_ready(bringing, client)
+            step.finish_as(f"ready: API, {plural(count, 'node')}, DNS")
+
+
+def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
+    """Have every program and image, and keep the programs in the cluster's own directory."""
+    spec = bringing.cluster.spec
+    binaries = artifacts.kubernetes(bringing.parameters.version, spec.artifacts, step)
+    tools = artifacts.node_tools(step)
+    bringing.images = artifacts.images(binaries, _ROLES, step)
+    keep_programs(bringing.cluster.directory, binaries, tools)
+    step.finish_as(f"found Kubernetes {bringing.parameters.version} ({binaries.source})")
+
+
+def boot(bringing: Bringing, pool: ThreadPoolExecutor) -> None:
+    """Fences, bridge, nodes side by side, routes."""
+    cluster = bringing.cluster
+    lay_host_network(cluster.runner, cluster.plan)
+    if has_uplink(cluster.runner):
+        allow_egress(cluster.runner, cluster.plan)
+    bringing.booted = tuple(node.name for node in cluster.nodes if node.process() is None)
+    run_all(pool, [partial(cluster.boot, node, bringing.parameters, bringing.pause) for node in cluster.nodes])
+    run_batch(cluster.runner, route_batch(cluster.plan, cluster.plan.nodes(cluster.spec.nodes)))
+
+
+def import_images(node: NativeNode, images: Sequence[Image]) -> None:
+    """Unpack the images that the node's containerd lacks."""
+
+    def listed() -> str | None:
+        done = node.run([CTR, "-n", "k8s.io", "images", "list", "-q"], check=False, timeout=10)
+        return "." + done.stdout if done.returncode == 0 else None
+
+    there = wait_until(listed, what=f"containerd on {node.name}", timeout=60, hint="localk8s logs")[1:].split()
+    for image in images:
+        if image.reference not in there:
+            node.run([CTR, "-n", "k8s.io", "images", "import", "-"], input=image.archive.read_bytes(), timeout=300)
+
+
+def start_control_plane(bringing: Bringing) -> RestClient:
+    """Credentials and kubelet files; then wait until the API answers."""
+    node = bringing.cluster.control_plane
+    phases.create_credentials(node, bringing.parameters)
+    phases.start_kubelet_files(node)
+    conf = phases.admin_conf(node, bringing.parameters)
+    client = RestClient.from_kubeconfig(node.read(conf).decode(), timeout=10)
+    wait_api(client, timeout=180)
+    return client
+
+
+def announce_dns(bringing: Bringing, client: RestClient) -> None:
+    """Service and endpoints of the cluster DNS, which runs as a supervised program of the control plane."""
+    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
+    metadata = {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
+    address = bringing.cluster.control_plane.address
+
+    def applied() -> bool:
+        try:
+            client.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": metadata,
+                    "spec": {"clusterIP": str(bringing.parameters.network.dns_address), "ports": ports},
+                }
+            )
+            client.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Endpoints",
+                    "metadata": metadata,
+                    "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+                }
+            )
+        except KubernetesError as exc:
+            if exc.status in (403, 404, 409, 422, 500):  # the namespace and RBAC are made in the first second
+                raise Pending(exc.message) from exc
+            raise
+        return True
+
+    wait_until(applied, what="the DNS service", timeout=60)
+
+
+def join_workers(bringing: Bringing, client: RestClient, pool: ThreadPoolExecutor) -> None:
+    """Join all workers side by side, as soon as what a join reads is published."""
+    cluster, parameters = bringing.cluster, bringing.parameters
+    first = cluster.control_plane
+    workers = [node for node in cluster.nodes if node.role is NodeRole.WORKER and not phases.has_joined(node)]
+    if not workers:
+        return
+    wait_until(lambda: joinable(client, parameters), what="kubeadm's configuration in the cluster", timeout=60, interval=0.1)
+    token = phases.make_token(first, parameters)
+    authority = base64.b64encode(first.read(f"{PKI}/ca.crt")).decode()
+    proxy = first.read(PROXY_CONF).decode()
+
+    def join(node: NativeNode) -> None:
+        phases.give_proxy_credentials(node, parameters, proxy)
+        phases.join(node, parameters, token=token, authority=authority, skip=("preflight",))
+
+    run_all(pool, [partial(join, node) for node in workers])
+
+
+def joinable(client: RestClient, parameters: KubeadmParameters) -> bool:
+    """Whether a join would find what it reads: the uploaded configurations."""
+    kubelet = f"kubelet-config-1.{parameters.version.minor}" if parameters.version.minor < 24 else "kubelet-config"
+    try:
+        for name in ("kubeadm-config", kubelet):
+            client.get(f"/api/v1/namespaces/kube-system/configmaps/{name}")
+    except KubernetesError as exc:
+        raise Pending(exc.message) from exc
+    return True
+
+
+def wait_until_ready(bringing: Bringing, client: RestClient) -> None:
+    """Until every node is Ready now (yesterday's Ready does not count) and a name resolves through the DNS service."""
+    names = [node.name for node in bringing.cluster.nodes]
+    wait_nodes(client, bringing.booted, timeout=180, heard_since=bringing.since)
+    wait_nodes(client, names, timeout=180)
+    network = bringing.parameters.network
+    wait_dns(
+        str(network.dns_address), f"kubernetes.default.svc.{network.domain}", timeout=60, expected=str(network.services[1])
+    )
+
+
+def run_all(pool: ThreadPoolExecutor, calls: Sequence[Callable[[], T]]) -> list[T]:
+    """Run calls side by side; the first failure is raised when all have ended."""
+    futures: list[Future[T]] = [pool.submit(call) for call in calls]
+    return [future.result() for future in futures]
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 node``, ``3 nodes``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

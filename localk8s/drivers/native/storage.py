@@ -1,0 +1,142 @@
+"""What a native cluster keeps on disk: its directory, its own links to the programs, the nodes' disks.
+
+``--disk-size`` is a real bound: the node's storage is a sparse file with a file system of that size, mounted in
+the node's own mount namespace only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, KubernetesBinaries, NodeTools
+from localk8s.drivers.native.plan import ClusterPlan, NodePlan, decode_plan, encode_plan
+from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
+from localk8s.model.node import Runner
+from localk8s.system.files import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterDirectory:
+    """Names of everything that the driver keeps of one cluster."""
+
+    path: Path
+
+    @property
+    def plan_file(self) -> Path:
+        """The plan, written before anything of it is made."""
+        return self.path / "plan.json"
+
+    @property
+    def binaries(self) -> Path:
+        """The Kubernetes programs, as links of its own: the cache may vanish."""
+        return self.path / "bin"
+
+    @property
+    def tools(self) -> Path:
+        """Containerd and the like, as links of its own."""
+        return self.path / "tools"
+
+    @property
+    def init_script(self) -> Path:
+        """What process 1 of each node runs first."""
+        return self.path / "node-init.sh"
+
+    def node(self, node: NodePlan) -> Path:
+        """The node's directory."""
+        return self.path / "nodes" / node.name
+
+    def disk_image(self, node: NodePlan) -> Path:
+        """The node's disk, where its size is bounded."""
+        return self.node(node) / "disk.img"
+
+    def boot_log(self, node: NodePlan) -> Path:
+        """What process 1 complained before its supervisor took over."""
+        return self.node(node) / "boot.log"
+
+    def load_plan(self) -> ClusterPlan:
+        """The recorded plan.
+
+        Raises:
+            NotFoundError: there is none.
+            Localk8sError: it cannot be read.
+        """
+        try:
+            return decode_plan(self.plan_file.read_text())
+        except FileNotFoundError:
+            raise NotFoundError(f'There is no native cluster "{self.path.name}".') from None
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise Localk8sError(
+                f'What the native driver keeps of cluster "{self.path.name}" cannot be read ({self.plan_file}).',
+                hint=f"localk8s delete -c {self.path.name} --yes",
+                details=str(exc),
+            ) from exc
+
+    def save_plan(self, plan: ClusterPlan) -> None:
+        """Record ``plan``."""
+        write_atomic(self.plan_file, encode_plan(plan))
+
+
+def keep_programs(directory: ClusterDirectory, binaries: KubernetesBinaries, tools: NodeTools) -> None:
+    """Link (or, across file systems, copy) the programs into the cluster's directory. Idempotent."""
+    _keep(directory.binaries, lambda target: _link_files(binaries.directory, target, KUBERNETES_PROGRAMS))
+    _keep(directory.tools, lambda target: _link_tree(tools.root, target))
+
+
+def _keep(target: Path, fill: Callable[[Path], None]) -> None:
+    if target.is_dir():
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o755)
+    fill(partial)
+    partial.rename(target)
+
+
+def _link_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        _link(str(source / name), str(target / name))
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> str:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+    return target
+
+
+def prepare_disk(runner: Runner, image: Path, size: int | None) -> None:
+    """Make the node's disk, or let it grow to ``size`` bytes while it is not mounted. Idempotent, whole or not at all.
+
+    Raises:
+        Localk8sError: no file system can be made (no space, no tools).
+    """
+    if size is None:
+        return
+    if image.exists():
+        if image.stat().st_size < size:
+            os.truncate(image, size)
+            runner.run(["e2fsck", "-f", "-p", str(image)], check=False, timeout=300)
+            runner.run(["resize2fs", str(image)], timeout=300)
+        return
+    partial = image.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with partial.open("wb") as file:
+        file.truncate(size)
+    try:
+        options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
+        runner.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", options, str(partial)], timeout=120)
+    except CommandError as exc:
+        partial.unlink(missing_ok=True)
+        raise Localk8sError(
+            f"The node's disk could not be made: {exc.message}", hint="localk8s doctor", details=exc.details
+        ) from exc
+    partial.rename(image)
