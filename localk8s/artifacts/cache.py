@@ -1,4 +1,4 @@
-"""The artifact cache on disk: entries that are whole or not there, each with a manifest of digests, made by one process at a time.
+"""The artifact cache on disk: entries that are whole or not there, each made by one process, with a manifest of digests.
 
 An entry is a directory that appears by one rename. Knows nothing of what the entries hold or where it comes from.
 """
@@ -60,7 +60,9 @@ class Cache:
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of all entries below ``kind``, sorted; not verified."""
         try:
-            return tuple(sorted(f"{kind}/{item.name}" for item in (self.directory / kind).iterdir() if (item / MANIFEST).is_file()))
+            return tuple(
+                sorted(f"{kind}/{item.name}" for item in (self.directory / kind).iterdir() if (item / MANIFEST).is_file())
+            )
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
@@ -106,6 +108,23 @@ class Cache:
                 raise
             shutil.rmtree(work, ignore_errors=True)
         return Entry(self.path(name), read_manifest(self.path(name), ""))
+
+    def adopt(self, name: str, what: str, source: Path, step: Step) -> Entry:
+        """Make the entry ``name`` of a copy of ``source``, an entry of another cache; every file is checked.
+
+        Raises:
+            ArtifactError: a file of ``source`` is not what its manifest says.
+        """
+
+        def make(work: Path, shared: Step) -> Mapping[str, str]:
+            shared.progress(0, None, f"copying {what}")
+            out, manifest = work / "out", read_manifest(source, "")
+            shutil.rmtree(out, ignore_errors=True)
+            shutil.copytree(source, out, symlinks=True)
+            verify(out, manifest, "copy the bundle again from where it came")
+            return manifest.facts
+
+        return self.obtain(name, what, step, make)
 
     def _place(self, name: str, work: Path, facts: Mapping[str, str]) -> None:
         out, path = work / "out", self.path(name)
@@ -158,4 +177,3 @@ def _retell(told: Path, step: Step) -> None:
         step.progress(float(done), None if total is None else float(total), f"{detail} (another localk8s is at it)")
     except (OSError, ValueError, TypeError):
         step.progress(0, None, "waiting for another localk8s")
-

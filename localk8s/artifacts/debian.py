@@ -19,13 +19,21 @@ from localk8s.artifacts.trouble import Unavailable
 from localk8s.model.progress import Step
 from localk8s.system.process import HostRunner
 
-_RECIPE = "1"
+_RECIPE = "2"
 """Raised when the same packages are unpacked in another way, so that old entries are not used."""
 
 _WANTED_SECTIONS = {"libs", "oldlibs", "python"}
 _UNNEEDED = re.compile(r"lib(perl|pam|semanage|sepol|gdbm|db5)")
-_ONLY_IMAGES = re.compile(r"libc6|python3|libpython3|libreadline|libncurses|libsqlite3|libffi|libnsl|libcrypt1|libuuid1|libtinfo")
-_STRIPPED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/share/bug", "usr/lib/systemd")
+_ONLY_IMAGES = re.compile(r"libc6|python3|libpython3|libreadline|libncurses|libsqlite3|libffi|libcrypt1|libuuid1|libtinfo")
+_STRIPPED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/lintian",
+    "usr/share/bug",
+    "usr/lib/systemd",
+    "usr/include",
+)
 
 
 def tools_entry_name(architecture: str) -> str:
@@ -93,6 +101,16 @@ def settle(root: Path) -> None:
         link = root / "usr/sbin" / name
         if tables.exists() and not link.is_symlink():
             link.symlink_to(tables.name)
+    for link in [path for path in root.rglob("*") if path.is_symlink()]:
+        _make_relative(link, root)
+
+
+def _make_relative(link: Path, root: Path) -> None:
+    """Let an absolute link lead to its file in this root instead of one on the host."""
+    target = Path(os.readlink(link))
+    if target.is_absolute():
+        link.unlink()
+        link.symlink_to(os.path.relpath(root / target.relative_to("/"), link.parent))
 
 
 def _merge(source: Path, target: Path) -> None:

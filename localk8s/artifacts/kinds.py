@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -26,7 +27,11 @@ class KubernetesBinaries:
     version: KubernetesVersion
     directory: Path
     source: str
-    """For people: ``cache``, ``/srv/k8s``, ``mirror``, ``official``, ``Debian's source package``."""
+    """For people: ``/srv/k8s``, ``mirror``, ``official``, ``Debian's source package``."""
+    images: Path | None = None
+    """A directory of image archives that came with them; they are preferred to images made here."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by program, as far as known; spares reading them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,12 @@ class NodeTools:
     def library_path(self) -> str:
         """An LD_LIBRARY_PATH value for those of them that are linked dynamically (named)."""
         return ":".join(str(self.root / part) for part in ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables beside PATH with which all of them find their libraries and plugins."""
+        plugins = next(iter(sorted(self.root.glob("usr/lib/*/xtables"))), self.root / "usr/lib/xtables")
+        return {"LD_LIBRARY_PATH": self.library_path, "XTABLES_LIBDIR": str(plugins)}
 
     @property
     def cni(self) -> Path:

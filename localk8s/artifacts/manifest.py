@@ -53,7 +53,7 @@ def describe(root: Path, facts: Mapping[str, str]) -> Manifest:
     for path in sorted(_regular_files(root)):
         name = str(path.relative_to(root))
         if name != MANIFEST:
-            files[name] = _record(path)
+            files[name] = record_file(path)
     return Manifest(files, dict(facts))
 
 
@@ -102,7 +102,11 @@ def verify(root: Path, manifest: Manifest, hint: str) -> Manifest:
             raise ArtifactError(f"A cached file is missing: {path}.", hint=hint) from None
         if stat.S_ISREG(found.st_mode) and found.st_size == record.size and found.st_mtime_ns == record.mtime:
             continue
-        if not stat.S_ISREG(found.st_mode) or found.st_size != record.size or (now := _record(path)).sha256 != record.sha256:
+        if (
+            not stat.S_ISREG(found.st_mode)
+            or found.st_size != record.size
+            or (now := record_file(path)).sha256 != record.sha256
+        ):
             raise ArtifactError(f"A cached file is not what was put there, its SHA-256 differs: {path}.", hint=hint)
         touched[name] = now
     if not touched:
@@ -113,11 +117,17 @@ def verify(root: Path, manifest: Manifest, hint: str) -> Manifest:
     return renewed
 
 
-def _record(path: Path) -> FileRecord:
+def record_file(path: Path) -> FileRecord:
+    """Read a file whole and record its digest, size and time of change."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         found = os.fstat(file.fileno())
     return FileRecord(digest, found.st_size, found.st_mtime_ns)
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    return record_file(path).sha256
 
 
 def _regular_files(root: Path) -> list[Path]:

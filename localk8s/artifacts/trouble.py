@@ -1,4 +1,4 @@
-"""Says in one sentence what is wrong when the cache cannot be written or read. Owns the translation of OSError, nothing else."""
+"""Says in one sentence what is wrong when the cache cannot be written or read. Owns nothing else."""
 
 from __future__ import annotations
 

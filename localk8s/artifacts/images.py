@@ -1,0 +1,85 @@
+"""Images for a cluster: taken from what came with the programs, or made from them and kept in the cache.
+
+Owns the order of these two and the key under which a made image is kept. Contents are ``recipes.py``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from localk8s.artifacts.archive import read_tags, write_image
+from localk8s.artifacts.cache import Cache, Entry
+from localk8s.artifacts.catalog import image_reference
+from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries
+from localk8s.artifacts.manifest import file_digest
+from localk8s.artifacts.recipes import RECIPE, Materials, recipe
+from localk8s.model.progress import Step
+
+_OF_PROGRAMS = (
+    ImageRole.KUBE_PROXY,
+    ImageRole.KUBE_APISERVER,
+    ImageRole.KUBE_CONTROLLER_MANAGER,
+    ImageRole.KUBE_SCHEDULER,
+)
+
+
+def own_scripts() -> tuple[Path, tuple[Path, ...]]:
+    """This package's data directory, and the scripts of the DNS image."""
+    package = Path(__file__).parent
+    return package / "data", tuple(sorted((package.parent / "kube").glob("dns_*.py")))
+
+
+class ImageMaker:
+    """Finds or makes images.
+
+    Args:
+        cache: where made images are kept.
+        architecture: this host's.
+        scripts: the data directory and the DNS image's scripts.
+    """
+
+    def __init__(self, cache: Cache, architecture: str, scripts: tuple[Path, tuple[Path, ...]]) -> None:
+        self._cache = cache
+        self._arch = architecture
+        self._data, self._feeders = scripts
+
+    def images(self, binaries: KubernetesBinaries, tools: Entry, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
+        """One image for each of ``roles``, in their order."""
+        given = _given_images(binaries.images)
+        found = []
+        for number, role in enumerate(roles, start=1):
+            reference = image_reference(role, binaries.version)
+            step.progress(number - 1, len(roles), reference)
+            archive = given.get(reference) or self._made(role, reference, binaries, tools, step)
+            found.append(Image(role, reference, archive))
+        step.progress(len(roles), len(roles))
+        return tuple(found)
+
+    def _made(self, role: ImageRole, reference: str, binaries: KubernetesBinaries, tools: Entry, step: Step) -> Path:
+        inputs = [RECIPE, role.value, reference, self._arch, tools.digest]
+        if role in _OF_PROGRAMS:
+            inputs.append(binaries.digests.get(role.value) or file_digest(binaries.directory / role.value))
+        if role is ImageRole.ECHO:
+            inputs += [file_digest(path) for path in sorted(self._data.iterdir()) if path.is_file()]
+        if role is ImageRole.DNS:
+            inputs += [f"{path.name}={file_digest(path)}" for path in self._feeders]
+        key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
+
+        def make(work: Path, shared: Step) -> Mapping[str, str]:
+            (work / "out").mkdir(exist_ok=True)
+            roots = (tools.path / "node", tools.path / "image")
+            materials = Materials(binaries.directory, *roots, self._arch, self._data, self._feeders)
+            contents, run = recipe(role, materials)
+            write_image(work / "out/image.tar", reference, self._arch, contents, run)
+            return {"source": "made here", "reference": reference}
+
+        return self._cache.obtain(f"images/{role.value}-{key}", f"the image {reference}", step, make).path / "image.tar"
+
+
+def _given_images(directory: Path | None) -> dict[str, Path]:
+    """Reference to archive for every archive in ``directory``."""
+    if directory is None:
+        return {}
+    return {tag: archive for archive in sorted(directory.glob("*.tar")) for tag in read_tags(archive)}

@@ -1,0 +1,150 @@
+"""Downloads over HTTP: a digest is required, time is limited, a broken download leaves nothing. Knows no layouts.
+
+Proxies are taken from the environment by the standard library (``https_proxy``, ``no_proxy``).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from localk8s.artifacts.trouble import Unavailable
+from localk8s.model.errors import ArtifactError, ConfigError
+
+_CHUNK = 1 << 18
+_SILENCE_LIMIT = 30.0
+"""Seconds without a byte after which a download is broken."""
+_TRIES = 2
+_SMALL = 1 << 16
+
+
+class _BrokenOffError(OSError):
+    """The other side stopped before the end."""
+
+
+def check_base_url(url: str) -> str:
+    """``url`` without a slash at its end.
+
+    Raises:
+        ConfigError: it is no http or https address.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = None
+    if not usable or any(character.isspace() or not character.isprintable() for character in url):
+        raise ConfigError(f"{url!r} is no http or https address.", hint="mirror: https://mirror.example/kubernetes")
+    return url.rstrip("/")
+
+
+def shown_url(url: str) -> str:
+    """``url`` for people: without a user name and password."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def read_text(url: str, *, timeout: float = _SILENCE_LIMIT) -> str:
+    """The content of a small text file.
+
+    Raises:
+        Unavailable: it is not there.
+        ArtifactError: the server cannot be reached, or gives something else.
+    """
+    try:
+        with _open(url, timeout) as response:
+            return response.read(_SMALL).decode("ascii")
+    except (OSError, http.client.HTTPException, UnicodeDecodeError) as exc:
+        raise _trouble(url, exc) from exc
+
+
+def read_size(url: str) -> int | None:
+    """How many bytes the file at ``url`` has; None when the server does not say. Raises as ``read_text``."""
+    try:
+        with _open(url, _SILENCE_LIMIT, method="HEAD") as response:
+            length = response.headers.get("Content-Length", "")
+    except (OSError, http.client.HTTPException) as exc:
+        raise _trouble(url, exc) from exc
+    return int(length) if length.isascii() and length.isdigit() else None
+
+
+def download(url: str, target: Path, sha256: str, tell: Callable[[int], None]) -> None:
+    """Download ``url`` into the file ``target`` (mode 0755), which appears only when it is whole and right.
+
+    Args:
+        sha256: what its digest must be, in hexadecimal.
+        tell: called with the number of bytes that have come.
+
+    Raises:
+        Unavailable: it is not there.
+        ArtifactError: the connection broke twice, or the digest is wrong; the file is named.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        for left in reversed(range(_TRIES)):
+            try:
+                got = _receive(url, part, tell)
+                break
+            except (_BrokenOffError, TimeoutError, ConnectionError, http.client.HTTPException) as exc:
+                if not left:
+                    raise _trouble(url, exc) from exc
+            except urllib.error.URLError as exc:
+                raise _trouble(url, exc) from exc
+        if got != sha256:
+            raise ArtifactError(
+                f"{shown_url(url)} is not what its digest says: SHA-256 {got} instead of {sha256}.",
+                hint="mend that file or its .sha256 where it comes from; nothing of it was kept",
+            )
+        part.chmod(0o755)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _receive(url: str, part: Path, tell: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    done = 0
+    with _open(url, _SILENCE_LIMIT) as response, part.open("wb") as file:
+        length = response.headers.get("Content-Length")
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            tell(done)
+    if length is not None and done != int(length):
+        raise _BrokenOffError(f"the connection ended after {done} of {length} bytes")
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _open(url: str, timeout: float, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
+    parts = urllib.parse.urlsplit(url)
+    request = urllib.request.Request(shown_url(url), method=method, headers={"User-Agent": "localk8s"})  # noqa: S310 - checked above
+    if parts.username is not None:
+        pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+    response: http.client.HTTPResponse
+    with urllib.request.build_opener().open(request, timeout=timeout) as response:
+        yield response
+
+
+def _trouble(url: str, exc: Exception) -> Exception:
+    if isinstance(exc, urllib.error.HTTPError):
+        exc.close()
+        if exc.code in (404, 410):
+            return Unavailable(f"{shown_url(url)} is not there")
+        reason = f"HTTP status {exc.code}"
+    elif isinstance(exc, TimeoutError) or isinstance(getattr(exc, "reason", None), TimeoutError):
+        reason = f"nothing came for {_SILENCE_LIMIT:.0f} s"
+    else:
+        cause = getattr(exc, "reason", exc)
+        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return ArtifactError(f"{shown_url(url)} could not be downloaded: {reason}.", hint="localk8s start --artifacts DIRECTORY")
