@@ -30,11 +30,10 @@ class Artifacts(Protocol):
             ArtifactError: no source gives it, or a file is not what its digest says (it is named).
         """
 
-    def node_tools(self, step: Step, named: str | None = None) -> NodeTools:
+    def node_tools(self, step: Step) -> NodeTools:
         """containerd, runc, etcd, CNI plugins, runit, named and what they need, from Debian's packages.
 
-        Args:
-            named: a bundle that may bring them; ``kubernetes`` with the same one has seen to it already.
+        A bundle brings them too: ask ``kubernetes`` for its programs first.
         """
 
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from localk8s.artifacts.apt import Apt, Package
 from localk8s.artifacts.catalog import IMAGE_PACKAGES, NODE_PACKAGES
+from localk8s.artifacts.progress import Phase
 from localk8s.artifacts.trouble import Unavailable
 from localk8s.model.progress import Step
 from localk8s.system.process import HostRunner
@@ -62,17 +63,18 @@ def make_tools(work: Path, codename: str, runner: HostRunner, step: Step) -> Map
     if not codename:
         raise Unavailable("this host is not a Debian")
     apt = Apt(work / "apt", runner)
-    step.progress(0, None, "reading Debian's package lists")
+    step.progress(0, 1, "reading Debian's package lists")
     apt.update(codename)
     packages = select_packages(apt.closure((*NODE_PACKAGES, *IMAGE_PACKAGES)))
-    archives = apt.download(packages, work / "archives", step, f"{len(packages)} Debian packages")
+    archives = apt.download(packages, work / "archives", Phase(step, 0.3, 0.4), f"{len(packages)} Debian packages")
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
     for part in ("node", "image"):
         (out / part).mkdir(parents=True)
-    for archive in archives:
+    unpacking = Phase(step, 0.7, 0.3)
+    for number, archive in enumerate(archives):
         name = archive.name.partition("_")[0]
-        step.progress(1, 1, f"unpacking {name}")
+        unpacking.progress(number, len(archives), f"unpacking {name}")
         apt.unpack(archive, out / ("image" if _ONLY_IMAGES.match(name) else "node"))
     for part in ("node", "image"):
         settle(out / part)

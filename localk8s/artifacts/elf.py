@@ -43,7 +43,8 @@ def read_elf(path: Path) -> ElfInfo | None:
         try:
             if head[4:6] != b"\x02\x01":
                 raise ValueError("not 64-bit little-endian")
-            machine, start, size, count = (*struct.unpack_from("<H", head, 18), *struct.unpack_from("<Q", head, 32), 0, 0)
+            (machine,) = struct.unpack_from("<H", head, 18)
+            (start,) = struct.unpack_from("<Q", head, 32)
             size, count = struct.unpack_from("<HH", head, 54)
             file.seek(start)
             segments = [struct.unpack("<IIQQQQQQ", file.read(56)) for _ in range(count)] if size == 56 else []
@@ -104,7 +105,7 @@ def library_closure(programs: Iterable[Path], roots: Sequence[Path], triplet: st
         if info.interpreter:
             wanted.append(info.interpreter)
         for name in wanted:
-            if name not in found and os.path.basename(name) not in {os.path.basename(known) for known in found}:
+            if name not in found:
                 found[name] = _find(name, roots, triplet, path)
                 waiting.append(found[name])
     return found

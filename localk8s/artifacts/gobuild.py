@@ -15,6 +15,7 @@ from pathlib import Path
 
 from localk8s.artifacts.apt import Apt, dying_with_parent
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS
+from localk8s.artifacts.progress import Phase
 from localk8s.model.errors import ArtifactError
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion
@@ -29,6 +30,8 @@ _ORDER = ("kubeadm", "kubectl", "kubelet", "kube-apiserver", "kube-controller-ma
 _LINK_WEIGHT = 60
 """Linking one program takes about as long as compiling this many packages."""
 _GENERATOR_WEIGHT = 150
+_FETCH_SHARE = 0.06
+"""What fetching and unpacking is of the whole time."""
 _BUILD_LIMIT = 3 * 3600.0
 _COMMAND_LIMIT = 600.0
 _OPENAPI_TAG = b"+k8s:openapi-gen="
@@ -50,9 +53,8 @@ def build_kubernetes(
         CommandError: a program cannot be built.
     """
     if not all((work / "out" / name).exists() for name in KUBERNETES_PROGRAMS):
-        step.progress(0, None, "fetching Debian's sources and Go")
-        _fetch(work, codename, runner, step)
-        _Tree(work, architecture, runner).build_all(version, step)
+        _fetch(work, codename, runner, Phase(step, 0.0, _FETCH_SHARE))
+        _Tree(work, architecture, runner).build_all(version, Phase(step, _FETCH_SHARE, 1 - _FETCH_SHARE))
     for name in ("toolchain", "gopath", "gocache", "tmp", "parts"):
         shutil.rmtree(work / name, ignore_errors=True)
 
@@ -72,6 +74,7 @@ def _fetch(work: Path, codename: str, runner: HostRunner, step: Step) -> None:
     if (work / "toolchain").exists() and (work / _SOURCE).exists():
         return
     apt = Apt(work / "apt", runner)
+    step.progress(0, None, "reading Debian's package lists")
     apt.update(codename)
 
     def toolchain(part: Path) -> None:

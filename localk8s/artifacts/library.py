@@ -95,10 +95,8 @@ class Library:
         digests = {name: record.sha256 for name, record in entry.manifest.files.items()}
         return KubernetesBinaries(version, entry.path, entry.manifest.facts.get("source", "cache"), digests=digests)
 
-    def node_tools(self, step: Step, named: str | None = None) -> NodeTools:
+    def node_tools(self, step: Step) -> NodeTools:
         """containerd, runc, etcd, CNI plugins, runit, named and what they need. See ``Artifacts.node_tools``."""
-        if named is not None:
-            self._import_tools(Path(named), step)
         return NodeTools(self._tools(step).path / "node")
 
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:

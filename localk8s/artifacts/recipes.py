@@ -14,7 +14,7 @@ from localk8s.artifacts.archive import Contents, RunConfig
 from localk8s.artifacts.elf import library_closure
 from localk8s.artifacts.kinds import ImageRole
 
-RECIPE = "1"
+RECIPE = "3"
 """Raised when an image is made in another way from the same files, so that cached ones are not used."""
 
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
@@ -96,7 +96,7 @@ def _kube_proxy(materials: Materials) -> tuple[Contents, RunConfig]:
     triplet, sbin = _TRIPLETS[materials.architecture], "/usr/sbin"
     names = ("xtables-nft-multi", "xtables-legacy-multi", "conntrack")
     plugins = f"usr/lib/{triplet}/xtables"
-    extra = [materials.node / plugins / name for name in ("libxt_comment.so", "libipt_icmp.so")]
+    extra = sorted((materials.node / plugins).glob("*.so"))
     files = _programs((f"{sbin}/{name}" for name in names), materials, extra)
     files |= {"/usr/local/bin/kube-proxy": materials.programs / "kube-proxy", f"/{plugins}": materials.node / plugins}
     links = dict(_LINKS)

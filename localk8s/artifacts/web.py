@@ -42,7 +42,7 @@ def check_base_url(url: str) -> str:
     except ValueError:
         usable = None
     if not usable or any(character.isspace() or not character.isprintable() for character in url):
-        raise ConfigError(f"{url!r} is no http or https address.", hint="mirror: https://mirror.example/kubernetes")
+        raise ConfigError(f"{url!r} is no http or https address.", hint="sources: {mirror: https://mirror.example/kubernetes}")
     return url.rstrip("/")
 
 
