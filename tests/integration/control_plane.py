@@ -1,4 +1,4 @@
-"""A real API server for the tests of floor 2: etcd and kube-apiserver on loopback, certificates by openssl. No kubelet, no nodes."""
+"""A real API server for the tests of floor 2: etcd and kube-apiserver on loopback, no kubelet, no nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def kubernetes_programs() -> Path | None:
     """A directory with kube-apiserver and kubectl, if this machine has one."""
     named = os.environ.get("LOCALK8S_TEST_BINARIES")
     cache = Path(os.environ.get("LOCALK8S_CACHE", "~/.cache/localk8s")).expanduser()
-    found = [Path(named)] if named else [*(path.parent for path in sorted(cache.glob("**/kube-apiserver"))), Path("/tmp/kb/bin")]
+    found = (
+        [Path(named)] if named else [*(path.parent for path in sorted(cache.glob("**/kube-apiserver"))), Path("/tmp/kb/bin")]
+    )
     return next((path for path in found if (path / "kube-apiserver").exists() and (path / "kubectl").exists()), None)
 
 
@@ -146,7 +148,9 @@ class ControlPlane:
 
     def _spawn(self, name: str, argv: list[str]) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self._running[name] = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
 
 @contextlib.contextmanager
