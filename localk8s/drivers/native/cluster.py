@@ -25,6 +25,7 @@ from localk8s.drivers.native.node_files import (
     containerd_configuration,
     hosts_file,
     log_script,
+    no_docker_script,
     resolv_conf,
     run_script,
     services,
@@ -140,6 +141,7 @@ class NativeCluster:
         containerd = containerd_configuration(pause, may_raise_priority=may_raise_priority(_read("/proc/self/status")))
         write_atomic(directory / "containerd.toml", containerd, mode=0o644)
         write_atomic(self.directory.init_script, (Path(__file__).parent / "node-init.sh").read_text(), mode=0o755)
+        write_atomic(directory / "no-docker", no_docker_script(), mode=0o755)
         tree = directory / "service"
         shutil.rmtree(tree, ignore_errors=True)
         python = os.path.realpath(sys.executable)

@@ -31,6 +31,7 @@ mount -n --bind "$BINARIES" "$run/localk8s/bin"
 mount -n --bind "$TOOLS" "$run/localk8s/tools"
 mount -n --bind "$LIBRARY" "$run/localk8s/lib/localk8s"
 cp -a "$SERVICES/." "$run/localk8s/service/"
+cp "$NODE_DIR/no-docker" "$run/localk8s/no-docker"
 
 mount -n -t overlay overlay -o "lowerdir=/etc,upperdir=$disk/etc,workdir=$disk/etc.work" /etc
 mkdir -p /etc/kubernetes/manifests /etc/cni/net.d

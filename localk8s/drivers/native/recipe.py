@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from localk8s.artifacts.base import Artifacts
 from localk8s.artifacts.kinds import Image, ImageRole
@@ -72,7 +72,7 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
             client = start_control_plane(bringing)
             step.finish_as("started the control plane")
         publishing = pool.submit(phases.publish_configuration, cluster.control_plane, bringing.parameters)
-        announcing = pool.submit(announce_dns, bringing, client)
+        announcing = pool.submit(announce, bringing, client)
         if count > 1:
             with report.step("join", f"joining {plural(count - 1, 'worker')}") as step:
                 join_workers(bringing, client, pool)
@@ -129,37 +129,35 @@ def start_control_plane(bringing: Bringing) -> RestClient:
     return client
 
 
-def announce_dns(bringing: Bringing, client: RestClient) -> None:
-    """Service and endpoints of the cluster DNS, which runs as a supervised program of the control plane."""
+def announce(bringing: Bringing, client: RestClient) -> None:
+    """Tell the API of the nodes' pod ranges, and of the cluster DNS, a supervised program of the control plane.
+
+    A kubelet that finds its pod range reports Ready at once and not at its next turn.
+    """
+    for node in bringing.cluster.plan.nodes(bringing.cluster.spec.nodes):
+        spec = {"podCIDR": str(node.pods), "podCIDRs": [str(node.pods)]}
+        _apply(client, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}, "spec": spec})
     ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
     metadata = {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
-    address = bringing.cluster.control_plane.address
+    service = {"clusterIP": str(bringing.parameters.network.dns_address), "ports": ports}
+    subsets = [{"addresses": [{"ip": bringing.cluster.control_plane.address}], "ports": ports}]
+    _apply(client, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service})
+    _apply(client, {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets})
+
+
+def _apply(client: RestClient, manifest: dict[str, Any]) -> None:
+    """Apply, as soon as the API lets us: namespaces and rights are made in its first second."""
 
     def applied() -> bool:
         try:
-            client.apply(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Service",
-                    "metadata": metadata,
-                    "spec": {"clusterIP": str(bringing.parameters.network.dns_address), "ports": ports},
-                }
-            )
-            client.apply(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Endpoints",
-                    "metadata": metadata,
-                    "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
-                }
-            )
+            client.apply(manifest)
         except KubernetesError as exc:
-            if exc.status in (403, 404, 409, 422, 500):  # the namespace and RBAC are made in the first second
+            if exc.status in (403, 404, 409, 422, 500, 503):
                 raise Pending(exc.message) from exc
             raise
         return True
 
-    wait_until(applied, what="the DNS service", timeout=60)
+    wait_until(applied, what=f"{manifest['kind']} {manifest['metadata']['name']} to be accepted", timeout=60)
 
 
 def join_workers(bringing: Bringing, client: RestClient, pool: ThreadPoolExecutor) -> None:
