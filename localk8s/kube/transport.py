@@ -40,23 +40,22 @@ class LineStream:
     def __iter__(self) -> Iterator[bytes]:
         """Each line without its line feed; the last one also when it has none."""
         rest = b""
-        while not self._closed:
-            try:
-                piece = self._response.read1(65536)
-            except OSError as exc:
-                if self._closed:
-                    return
-                raise KubernetesError(f"The Kubernetes API at {self._endpoint.url} went away.", details=str(exc)) from exc
-            except (ValueError, AttributeError):
-                if self._closed:  # closed below the reader's hands
-                    return
-                raise
-            if not piece:
-                break
+        while piece := self._read():
             *lines, rest = (rest + piece).split(b"\n")
             yield from (line for line in lines if line)
         if rest and not self._closed:
             yield rest
+
+    def _read(self) -> bytes:
+        """What has come; nothing at the end."""
+        import http.client
+
+        try:
+            return b"" if self._closed else self._response.read1(65536)
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as exc:
+            if self._closed:  # below the reader's hands, which shows as any of these
+                return b""
+            raise KubernetesError(f"The Kubernetes API at {self._endpoint.url} went away.", details=repr(exc)) from exc
 
     def __enter__(self) -> LineStream:
         return self
@@ -159,6 +158,8 @@ def read_all(connection: http.client.HTTPConnection, response: http.client.HTTPR
         response.read()  # the end of a chunked answer, so that the connection can be used again
     except http.client.HTTPException as exc:
         raise ConnectionError(str(exc) or type(exc).__name__) from exc
+    if response.length:
+        raise ConnectionError("the connection ended in the middle of the answer")
     return b"".join(pieces)
 
 
