@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,32 +117,35 @@ class Apt:
         """
         wanted = list(packages)
         total = sum(package.size for package in wanted)
-        shutil.rmtree(into, ignore_errors=True)
-        into.mkdir(parents=True)
         names = [f"{package.name}={package.version}" for package in wanted]
 
-        def show(line: str) -> None:
-            if match := re.match(r"dlstatus:\d+:([0-9.]+):", line):
-                step.progress(total * min(float(match[1]), 100) / 100, total, detail)
-
-        self._run("download", "-q", "-o", "APT::Status-Fd=1", *names, limit=_FETCH_LIMIT, cwd=into, on_line=show)
-        step.progress(total, total, detail)
+        self._fetch("download", *names, into=into, tell=lambda part: step.progress(total * part, total, detail))
         return tuple(sorted(into.glob("*.deb")))
 
-    def source(self, name: str, into: Path) -> tuple[Path, ...]:
+    def source(self, name: str, into: Path, step: Step, detail: str) -> tuple[Path, ...]:
         """Fetch the source package ``name`` (not unpacked); apt checks it against the signed lists.
 
         Returns:
             its files.
         """
-        shutil.rmtree(into, ignore_errors=True)
-        into.mkdir(parents=True)
-        self._run("source", "-q", "--download-only", name, limit=_FETCH_LIMIT, cwd=into)
+        self._fetch("source", "--download-only", name, into=into, tell=lambda part: step.progress(part, 1, detail))
         return tuple(sorted(into.iterdir()))
 
     def unpack(self, archive: Path, root: Path) -> None:
         """Unpack a .deb below ``root``; none of its scripts run."""
         self._runner.run(["dpkg-deb", "--extract", str(archive), str(root)], timeout=_FETCH_LIMIT)
+
+    def _fetch(self, command: str, *arguments: str, into: Path, tell: Callable[[float], None]) -> None:
+        """Run a fetching command in the new directory ``into``; ``tell`` hears which part (0 to 1) has come."""
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir(parents=True)
+
+        def show(line: str) -> None:
+            if match := re.match(r"dlstatus:\d+:([0-9.]+):", line):
+                tell(min(float(match[1]) / 100, 1.0))
+
+        self._run(command, "-q", "-o", "APT::Status-Fd=1", *arguments, limit=_FETCH_LIMIT, cwd=into, on_line=show)
+        tell(1.0)
 
     def _configure(self, sources: Sequence[AptSource]) -> None:
         for part in ("lists/partial", "archives/partial"):

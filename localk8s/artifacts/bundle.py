@@ -1,66 +1,171 @@
 """Bundles: one file with everything a cluster needs, made here and used elsewhere as ``--artifacts BUNDLE``.
 
 Inside is the official layout for the programs, ``images/*.tar``, the node tools as they lie in the cache, and SHA256SUMS
-over all files. Any tar of the official layout is a bundle too.
+over all files. Any tar of the official layout, or of the seven programs, is a bundle too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import shlex
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.artifacts.cache import Cache
-from localk8s.artifacts.manifest import MANIFEST
-from localk8s.model.errors import ArtifactError, PrerequisiteError
-from localk8s.model.progress import SilentReporter, Step
+from localk8s.artifacts.manifest import MANIFEST, file_digest
+from localk8s.artifacts.sums import SUMS, parse_sums, render_sums
+from localk8s.model.errors import ArtifactError, PrerequisiteError, UsageError
+from localk8s.model.progress import Step
 from localk8s.system.process import HostRunner
 
-_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz")
-_UNPACK_LIMIT = 1800.0
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
+_COMPRESS_LIMIT = 3600.0
 
 
-def open_named(path: Path, cache: Cache, runner: HostRunner) -> Path:
-    """The directory that a user's ``--artifacts`` means: itself, or a bundle unpacked into the cache once.
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a bundle."""
+
+    name: str
+    """Its path in the bundle."""
+    path: Path
+    """Where it is now; a symbolic link stays one."""
+    sha256: str
+    """Known digest; empty when it has to be read, or for a link."""
+
+
+def open_bundle(path: Path, cache: Cache, runner: HostRunner, step: Step) -> Path:
+    """Unpack the bundle ``path`` into the cache, once, and check every file that its SHA256SUMS names.
+
+    Returns:
+        the directory.
 
     Raises:
-        ArtifactError: it is a file and no tar archive, or is damaged.
+        ArtifactError: it is no tar archive, is damaged, or a file is not what its digest says; the file is named.
     """
-    path = path.absolute()
-    if not path.is_file():
-        return path
-    if not path.name.endswith(_SUFFIXES):
-        raise ArtifactError(f"{path} is no bundle: it should end in {', '.join(_SUFFIXES)}.")
+    if not path.name.endswith(SUFFIXES):
+        raise ArtifactError(f"{path} is no bundle: its name should end in one of {', '.join(SUFFIXES)}.")
     found = path.stat()
     key = hashlib.sha256(f"{path}\n{found.st_size}\n{found.st_mtime_ns}".encode()).hexdigest()[:24]
 
-    def make(work: Path, step: Step) -> Mapping[str, str]:
-        shutil.rmtree(work / "out", ignore_errors=True)
-        step.progress(0, None, f"unpacking {path.name}")
+    def make(work: Path, shared: Step) -> Mapping[str, str]:
+        shared.progress(0, None, f"unpacking {path.name}")
         _unpack(path, work, runner)
+        shared.progress(0, None, f"checking {path.name}")
+        check_sums(work / "out", path)
         return {"source": str(path)}
 
-    with SilentReporter().step("unpack", "") as step:
-        return cache.obtain(f"bundles/{key}", str(path), step, make).path
+    return cache.obtain(f"bundles/{key}", str(path), step, make).path
 
 
 def _unpack(path: Path, work: Path, runner: HostRunner) -> None:
     plain = path
     if path.name.endswith(".zst"):
-        if not shutil.which("zstd"):
-            raise PrerequisiteError(f"zstd is needed to unpack {path}.", hint="apt-get install -y zstd")
+        _need_zstd(path)
         plain = work / "plain.tar"
-        runner.run(["zstd", "-d", "-q", "-f", "-o", str(plain), str(path)], timeout=_UNPACK_LIMIT)
+        runner.run(["zstd", "-d", "-q", "-f", "-o", str(plain), str(path)], timeout=_COMPRESS_LIMIT)
     try:
         with tarfile.open(plain) as archive:
             archive.extractall(work / "out", filter="data")
-    except (tarfile.TarError, EOFError, ValueError) as exc:
+    except (tarfile.TarError, EOFError, ValueError, KeyError) as exc:
         raise ArtifactError(f"{path} is damaged or no tar archive: {exc}.", hint="copy it again from where it came") from exc
+    if plain is not path:
+        plain.unlink()
+
+
+def check_sums(root: Path, origin: Path) -> None:
+    """Compare all files that ``root``'s SHA256SUMS names with it; a directory without one passes.
+
+    Raises:
+        ArtifactError: a file is missing or differs; it is named.
+    """
+    sums = root / SUMS
+    if not sums.is_file():
+        return
+    listed = parse_sums(sums.read_text(encoding="utf-8", errors="replace"))
+    there = {name: root / name for name in listed if (root / name).is_file() and not name.startswith("..")}
+    if missing := sorted(listed.keys() - there.keys()):
+        raise ArtifactError(f"{origin} is not whole: {missing[0]} is missing.", hint="copy it again from where it came")
+    with ThreadPoolExecutor(4) as pool:
+        for name, digest in zip(there, pool.map(file_digest, there.values()), strict=True):
+            if digest != listed[name]:
+                raise ArtifactError(
+                    f"{name} in {origin} is not what its digest says: SHA-256 {digest} instead of {listed[name]}.",
+                    hint="copy it again from where it came",
+                )
 
 
 def find_tools(root: Path, name: str) -> Path | None:
     """The node tools in a named directory, when it has those that this localk8s uses."""
     place = root / name
     return place if (place / MANIFEST).is_file() else None
+
+
+def write_bundle(target: Path, members: Iterable[Member], runner: HostRunner, step: Step) -> None:
+    """Write the bundle ``target``; it appears only when it is whole.
+
+    Args:
+        target: its suffix says how it is compressed.
+
+    Raises:
+        UsageError: the suffix is none of a bundle.
+        PrerequisiteError: zstd is needed and missing.
+        ArtifactError: it cannot be written.
+    """
+    if not target.name.endswith(SUFFIXES):
+        raise UsageError(f"{target} cannot be written: a bundle's name ends in one of {', '.join(SUFFIXES)}.")
+    if target.name.endswith(".zst"):
+        _need_zstd(target)
+    part, packed = (target.with_name(f".{target.name}.{kind}") for kind in ("part", "packed"))
+    try:
+        _write_tar(part, _compression(target.name), list(members), step)
+        if target.name.endswith(".zst"):
+            step.progress(1, 1, "compressing")
+            runner.run(["zstd", "-q", "-f", "-T0", "-o", str(packed), str(part)], timeout=_COMPRESS_LIMIT)
+            os.replace(packed, part)
+        os.replace(part, target)
+    except OSError as exc:
+        hint = f"df -h {shlex.quote(str(target.parent))}"
+        raise ArtifactError(f"The bundle {target} cannot be written: {exc.strerror or exc}.", hint=hint) from exc
+    finally:
+        part.unlink(missing_ok=True)
+        packed.unlink(missing_ok=True)
+
+
+def _write_tar(part: Path, compression: str, members: list[Member], step: Step) -> None:
+    total, done = sum(member.path.lstat().st_size for member in members), 0
+    digests = {}
+    with tarfile.open(part, f"w:{compression}", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        for member in members:
+            step.progress(done, total, member.name)
+            info = archive.gettarinfo(member.path, member.name)
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            if info.issym():
+                archive.addfile(info)
+                continue
+            info.type, info.linkname = tarfile.REGTYPE, ""
+            info.size = member.path.stat().st_size
+            with member.path.open("rb") as file:
+                archive.addfile(info, file)
+            digests[member.name] = member.sha256 or file_digest(member.path)
+            done += info.size
+        data = render_sums(digests).encode()
+        listing = tarfile.TarInfo(SUMS)
+        listing.size, listing.mode = len(data), 0o644
+        archive.addfile(listing, io.BytesIO(data))
+
+
+def _compression(name: str) -> str:
+    return {".gz": "gz", ".tgz": "gz", ".xz": "xz"}.get(Path(name).suffix, "")
+
+
+def _need_zstd(path: Path) -> None:
+    if not shutil.which("zstd"):
+        raise PrerequisiteError(f"zstd is needed for {path}.", hint="apt-get install -y zstd")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.artifacts.manifest import MANIFEST, Manifest, describe, read_manifest, verify, write_manifest
-from localk8s.artifacts.trouble import cache_trouble
+from localk8s.artifacts.trouble import cache_trouble, is_about_space
 from localk8s.model.errors import WrongStateError
 from localk8s.model.progress import Step
 from localk8s.system import locks
@@ -80,7 +80,9 @@ class Cache:
             manifest = verify(path, read_manifest(path, hint), hint)
         return Entry(path, manifest)
 
-    def obtain(self, name: str, what: str, step: Step, make: Callable[[Path, Step], Mapping[str, str]]) -> Entry:
+    def obtain(
+        self, name: str, what: str, step: Step, make: Callable[[Path, Step], Mapping[str, str]], *, resumable: bool = False
+    ) -> Entry:
         """The entry ``name``, made if it is not there; of several processes one makes it and the others wait.
 
         Args:
@@ -89,6 +91,7 @@ class Cache:
             step: told how far it is, also while another process makes it.
             make: called with a work directory (kept from a killed run) and a step; fills ``out`` below it and returns
                 facts to record, among them ``source``. Whatever it raises leaves no entry.
+            resumable: the work directory is worth keeping when ``make`` fails.
 
         Raises:
             ArtifactError: the cache cannot be written, or an entry is there and bad.
@@ -103,8 +106,9 @@ class Cache:
             try:
                 facts = make(work, shared)
                 self._place(name, work, facts)
-            except OSError:
-                shutil.rmtree(work, ignore_errors=True)  # a full disk must not stay full
+            except BaseException as exc:
+                if not resumable or is_about_space(exc):  # a full disk must not stay full
+                    shutil.rmtree(work, ignore_errors=True)
                 raise
             shutil.rmtree(work, ignore_errors=True)
         return Entry(self.path(name), read_manifest(self.path(name), ""))

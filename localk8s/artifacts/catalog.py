@@ -42,6 +42,9 @@ NODE_PACKAGES = (
 IMAGE_PACKAGES = ("libc6", "python3-minimal", "libpython3-stdlib")
 """Debian packages that only images need: on a node the host's own C library serves."""
 
+RECORDED = (*(KubernetesVersion(1, *rest) for rest in ((20, 2), (24, 17), (28, 15), (34, 10))), NEWEST)
+"""The versions whose references below were read from their kubeadm; for others it is asked."""
+
 _ECHO_REFERENCE = "localk8s.dev/echo:1"
 _DNS_REFERENCE = "localk8s.dev/dns:1"
 

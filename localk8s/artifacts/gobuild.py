@@ -74,17 +74,17 @@ def _fetch(work: Path, codename: str, runner: HostRunner, step: Step) -> None:
     if (work / "toolchain").exists() and (work / _SOURCE).exists():
         return
     apt = Apt(work / "apt", runner)
-    step.progress(0, None, "reading Debian's package lists")
+    step.progress(0, 1, "reading Debian's package lists")
     apt.update(codename)
 
     def toolchain(part: Path) -> None:
         packages = [package for package in apt.closure(_PACKAGES) if package.name in _PACKAGES]
-        for archive in apt.download(packages, work / "archives", step, "Go from Debian"):
+        for archive in apt.download(packages, work / "archives", Phase(step, 0.2, 0.3), "Go from Debian"):
             apt.unpack(archive, part)
 
     def source(part: Path) -> None:
-        files = apt.source("kubernetes", work / "archives")
-        step.progress(0, None, "unpacking Debian's sources")
+        files = apt.source("kubernetes", work / "archives", Phase(step, 0.5, 0.2), "Kubernetes' source from Debian")
+        step.progress(0.7, 1, "unpacking Kubernetes' source")
         unpack_source(files, part, work / "toolchain/usr/bin/patch", runner)
         vendored = part / "vendor" / _REFLECT
         shutil.rmtree(vendored)  # its 1.0.1 crashes in programs that Go 1.18 and later built

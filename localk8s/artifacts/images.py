@@ -11,11 +11,13 @@ from pathlib import Path
 
 from localk8s.artifacts.archive import read_tags, write_image
 from localk8s.artifacts.cache import Cache, Entry
-from localk8s.artifacts.catalog import image_reference
+from localk8s.artifacts.catalog import RECORDED, image_reference
 from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries
 from localk8s.artifacts.manifest import file_digest
 from localk8s.artifacts.recipes import RECIPE, Materials, recipe
+from localk8s.model.errors import CommandError
 from localk8s.model.progress import Step
+from localk8s.system.process import HostRunner
 
 _OF_PROGRAMS = (
     ImageRole.KUBE_PROXY,
@@ -37,25 +39,36 @@ class ImageMaker:
     Args:
         cache: where made images are kept.
         architecture: this host's.
+        runner: asks kubeadm for names of images.
         scripts: the data directory and the DNS image's scripts.
     """
 
-    def __init__(self, cache: Cache, architecture: str, scripts: tuple[Path, tuple[Path, ...]]) -> None:
+    def __init__(self, cache: Cache, architecture: str, runner: HostRunner, scripts: tuple[Path, tuple[Path, ...]]) -> None:
         self._cache = cache
         self._arch = architecture
+        self._runner = runner
         self._data, self._feeders = scripts
 
     def images(self, binaries: KubernetesBinaries, tools: Entry, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """One image for each of ``roles``, in their order."""
         given = _given_images(binaries.images)
+        references = self._asked(binaries) if binaries.version not in RECORDED else {}
         found = []
         for number, role in enumerate(roles, start=1):
-            reference = image_reference(role, binaries.version)
+            reference = references.get(role) or image_reference(role, binaries.version)
             step.progress(number - 1, len(roles), reference)
             archive = given.get(reference) or self._made(role, reference, binaries, tools, step)
             found.append(Image(role, reference, archive))
         step.progress(len(roles), len(roles))
         return tuple(found)
+
+    def _asked(self, binaries: KubernetesBinaries) -> dict[ImageRole, str]:
+        """What this kubeadm calls its images; nothing when it does not say."""
+        command = [str(binaries.directory / "kubeadm"), "config", "images", "list", f"--kubernetes-version={binaries.version}"]
+        try:
+            return parse_image_list(self._runner.run(command, timeout=30).stdout)
+        except CommandError:
+            return {}
 
     def _made(self, role: ImageRole, reference: str, binaries: KubernetesBinaries, tools: Entry, step: Step) -> Path:
         inputs = [RECIPE, role.value, reference, self._arch, tools.digest]
@@ -76,6 +89,14 @@ class ImageMaker:
             return {"source": "made here", "reference": reference}
 
         return self._cache.obtain(f"images/{role.value}-{key}", f"the image {reference}", step, make).path / "image.tar"
+
+
+def parse_image_list(listed: str) -> dict[ImageRole, str]:
+    """The references in the output of ``kubeadm config images list``, by role."""
+    names = {role.value: role for role in ImageRole}
+    lines = [line.strip() for line in listed.splitlines()]
+    pairs = [(line.rpartition(":")[0].rpartition("/")[2], line) for line in lines if "/" in line and " " not in line]
+    return {names[name]: line for name, line in pairs if name in names}
 
 
 def _given_images(directory: Path | None) -> dict[str, Path]:

@@ -10,28 +10,30 @@ when LOCALK8S_OFFLINE is set). Implements ``artifacts.base.Artifacts``; must not
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from localk8s.artifacts.bundle import find_tools, open_named
+from localk8s.artifacts.bundle import Member, find_tools, open_bundle, write_bundle
 from localk8s.artifacts.cache import Cache, Entry
-from localk8s.artifacts.catalog import DEBIAN_RELEASES, architecture
+from localk8s.artifacts.catalog import architecture
 from localk8s.artifacts.debian import make_tools, read_codename, tools_entry_name
-from localk8s.artifacts.gobuild import build_kubernetes
+from localk8s.artifacts.holdings import Holding, Missing, list_holdings, missing_kubernetes, missing_tools
 from localk8s.artifacts.images import ImageMaker, own_scripts
-from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeTools
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeTools
+from localk8s.artifacts.manifest import MANIFEST
 from localk8s.artifacts.named import NamedSource
-from localk8s.artifacts.release import ReleaseSite
 from localk8s.artifacts.settings import ArtifactSettings
+from localk8s.artifacts.sources import Sources
 from localk8s.artifacts.trouble import Unavailable
-from localk8s.model.errors import ArtifactError, UsageError
-from localk8s.model.progress import Step
-from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
+from localk8s.model.errors import ArtifactError, NotFoundError, UsageError
+from localk8s.model.progress import SilentReporter, Step
+from localk8s.model.versions import KubernetesVersion
 from localk8s.system.process import HostRunner
 
-_Fetch = Callable[[KubernetesVersion, Path, Step], None]
+BUNDLED_ROLES = (ImageRole.PAUSE, ImageRole.ECHO, ImageRole.DNS)
+"""Images that a bundle holds unless told otherwise; those of the programs are made from them in a second."""
 
 
 class Library:
@@ -56,41 +58,36 @@ class Library:
     ) -> None:
         self._cache = Cache(directory.absolute())
         self._runner = runner
-        self._settings = settings
         self._arch = architecture(machine or platform.machine())
         self._codename = read_codename() if codename is None else codename
+        self._offline = settings.offline
+        self._sources = Sources(settings, self._codename, self._arch, runner)
+        self._tools_entry: Entry | None = None
+        self._opened: dict[Path, Path] = {}
 
     def newest_version(self, named: str | None) -> KubernetesVersion:
         """The newest Kubernetes that a source can give; fetches nothing. See ``Artifacts.newest_version``."""
         if named is not None:
-            return max(item.version for item in self._named(Path(named)).all())
-        found = [_version_of(name) for name in self._cache.names("kubernetes") if name.endswith(f"-{self._arch}")]
-        troubles = []
-        for site in self._sites():
-            try:
-                found.append(site.newest())
-            except (Unavailable, ArtifactError) as exc:
-                troubles.append(str(exc))
-        if self._debian_version is not None:
-            found.append(self._debian_version)
-        if not found:
-            raise ArtifactError(
-                "No source gives any Kubernetes: "
-                + ("; ".join(troubles) or "the cache is empty and nothing else may be asked")
-                + ".",
-                hint="localk8s start --artifacts DIRECTORY",
-            )
-        return max(found)
+            with SilentReporter().step("look", "") as step:
+                return max(item.version for item in self._named(Path(named), step).all())
+        return self._sources.newest(self.cached_versions())
+
+    def cached_versions(self) -> tuple[KubernetesVersion, ...]:
+        """The Kubernetes versions in the cache, oldest first; they need no network."""
+        ending = f"-{self._arch}"
+        names = [name.removeprefix("kubernetes/") for name in self._cache.names("kubernetes")]
+        return Sources.versions(name.removesuffix(ending) for name in names if name.endswith(ending))
 
     def kubernetes(self, version: KubernetesVersion, named: str | None, step: Step) -> KubernetesBinaries:
         """The seven programs of ``version``, fetched or built if need be. See ``Artifacts.kubernetes``."""
         if named is not None:
             return self._from_named(version, Path(named), step)
         entry = self._cache.obtain(
-            f"kubernetes/{version}-{self._arch}",
+            self._kubernetes_name(version),
             f"Kubernetes {version}",
             step,
-            lambda work, shared: self._fetch_kubernetes(version, work, shared),
+            lambda work, shared: self._sources.fetch(version, work, shared),
+            resumable=True,
         )
         digests = {name: record.sha256 for name, record in entry.manifest.files.items()}
         return KubernetesBinaries(version, entry.path, entry.manifest.facts.get("source", "cache"), digests=digests)
@@ -101,82 +98,91 @@ class Library:
 
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``. See ``Artifacts.images``."""
-        return ImageMaker(self._cache, self._arch, own_scripts()).images(binaries, self._tools(step), roles, step)
+        maker = ImageMaker(self._cache, self._arch, self._runner, own_scripts())
+        return maker.images(binaries, self._tools(step), roles, step)
 
-    @property
-    def _debian_version(self) -> KubernetesVersion | None:
-        return None if self._settings.offline else DEBIAN_RELEASES.get(self._codename)
+    def holdings(self) -> tuple[Holding, ...]:
+        """What the cache holds, finished or not, with sizes; reads no file, so nothing is verified."""
+        return list_holdings(self._cache)
 
-    def _sites(self) -> Iterator[ReleaseSite]:
-        if not self._settings.offline:
-            if self._settings.mirror:
-                yield ReleaseSite(self._settings.mirror, "mirror", self._arch)
-            if self._settings.official:
-                yield ReleaseSite(self._settings.official, "official", self._arch)
+    def missing(self, version: KubernetesVersion) -> tuple[Missing, ...]:
+        """What a start of ``version`` would have to fetch or build, with what that takes; asks no network."""
+        found = []
+        if version not in self.cached_versions():
+            found.append(missing_kubernetes(version, self._sources.is_built(version)))
+        if not self._cache.path(tools_entry_name(self._arch)).is_dir():
+            found.append(missing_tools())
+        return tuple(found)
 
-    def _sources(self) -> Iterator[tuple[str, str, _Fetch]]:
-        """Key, title and fetch of every source behind the cache, in order."""
-        for site in self._sites():
-            yield site.title, site.title, site.fetch
-        yield "debian", "Debian's source package", self._build
+    def write_bundle(
+        self, target: Path, version: KubernetesVersion, step: Step, roles: Sequence[ImageRole] = BUNDLED_ROLES
+    ) -> None:
+        """Write everything a cluster of ``version`` needs into one file, for ``--artifacts`` on another machine.
 
-    def _fetch_kubernetes(self, version: KubernetesVersion, work: Path, step: Step) -> Mapping[str, str]:
-        reasons = []
-        for key, title, fetch in self._sources():
-            try:
-                fetch(version, work / key, step)
-            except Unavailable as exc:
-                reasons.append(f"{title}: {exc}")
-                continue
-            os.replace(work / key / "out", work / "out")
-            return {"source": title}
-        given = self._debian_version
-        raise ArtifactError(
-            f"No source gives Kubernetes {version}: it is not in the cache; {'; '.join(reasons)}.",
-            hint=f"localk8s start --kubernetes-version {given}" if given else "localk8s start --artifacts DIRECTORY",
-        )
+        Args:
+            target: ends in .tar, .tar.gz, .tar.xz or .tar.zst.
 
-    def _build(self, version: KubernetesVersion, work: Path, step: Step) -> None:
-        if self._settings.offline:
-            raise Unavailable("not asked, because localk8s is set to be offline")
-        given = DEBIAN_RELEASES.get(self._codename)
-        if given is None:
-            raise Unavailable("this host's release has no whole Kubernetes source package")
-        if version != given:
-            raise Unavailable(f"it holds {given} only")
-        work.mkdir(parents=True, exist_ok=True)
-        build_kubernetes(work, version, self._codename, self._arch, self._runner, step)
+        Raises:
+            ArtifactError: something cannot be had, or ``target`` cannot be written.
+            UsageError: ``target`` has another ending.
+        """
+        binaries = self.kubernetes(version, None, step)
+        place = f"release/{version}/bin/linux/{self._arch}"
+        members = [
+            Member(f"{place}/{name}", binaries.directory / name, binaries.digests.get(name, "")) for name in KUBERNETES_PROGRAMS
+        ]
+        images = self.images(binaries, roles, step)
+        members += [Member(f"images/{image.role.value}.tar", image.archive, "") for image in images]
+        members += self._tool_members(step)
+        write_bundle(target.absolute(), members, self._runner, step)
 
-    def _named(self, path: Path) -> NamedSource:
-        root = open_named(path, self._cache, self._runner)
-        return NamedSource(root, self._arch, self._runner, self._cache)
+    def _tool_members(self, step: Step) -> list[Member]:
+        entry, name = self._tools(step), tools_entry_name(self._arch)
+        members = [Member(f"{name}/{MANIFEST}", entry.path / MANIFEST, "")]
+        for path in sorted(entry.path.rglob("*")):
+            inside = path.relative_to(entry.path).as_posix()
+            record = entry.manifest.files.get(inside)
+            if path.is_symlink() or record:
+                members.append(Member(f"{name}/{inside}", path, record.sha256 if record else ""))
+        return members
+
+    def _kubernetes_name(self, version: KubernetesVersion) -> str:
+        return f"kubernetes/{version}-{self._arch}"
+
+    def _open(self, path: Path, step: Step) -> Path:
+        """The directory that ``--artifacts PATH`` means: itself, or the bundle unpacked."""
+        path = path.absolute()
+        if not path.exists():
+            raise NotFoundError(f"There is no directory or bundle {path}.", hint="localk8s start --artifacts DIRECTORY")
+        if path.is_dir():
+            return path
+        if path not in self._opened:  # verified once a process
+            self._opened[path] = open_bundle(path, self._cache, self._runner, step)
+        return self._opened[path]
+
+    def _named(self, path: Path, step: Step) -> NamedSource:
+        return NamedSource(self._open(path, step), self._arch, self._runner, self._cache, step)
 
     def _from_named(self, version: KubernetesVersion, path: Path, step: Step) -> KubernetesBinaries:
-        step.progress(0, None, f"checking {path}")
-        source = self._named(path)
+        source = self._named(path, step)
         found = {item.version: item for item in source.all()}
         if version not in found:
-            newest = max(found)
             raise UsageError(
                 f"{path} holds Kubernetes {', '.join(str(item) for item in sorted(found))}, not {version}.",
-                hint=f"localk8s start --artifacts {path} --kubernetes-version {newest}",
+                hint=f"localk8s start --artifacts {shlex.quote(str(path))} --kubernetes-version {max(found)}",
             )
-        self._import_tools(path, step)
-        item, images = found[version], source.root / "images"
-        digests = {name: record.sha256 for path, record in item.digests.files.items() if (name := Path(path).name)}
-        return KubernetesBinaries(version, item.directory, str(path), images if images.is_dir() else None, digests)
-
-    def _import_tools(self, path: Path, step: Step) -> None:
-        """Put the node tools that come with a bundle into the cache, where ``node_tools`` finds them."""
         name = tools_entry_name(self._arch)
-        given = find_tools(open_named(path, self._cache, self._runner), name)
-        if given is not None:
-            self._cache.adopt(name, "the node tools", given, step)
+        tools = find_tools(source.root, name)
+        if tools is not None:
+            self._cache.adopt(name, "the node tools", tools, step)
+        images = source.root / "images"
+        item = found[version]
+        return KubernetesBinaries(version, item.directory, str(path), images if images.is_dir() else None, item.digests)
 
     def _tools(self, step: Step) -> Entry:
         def make(work: Path, shared: Step) -> Mapping[str, str]:
             try:
-                if self._settings.offline:
+                if self._offline:
                     raise Unavailable("localk8s is set to be offline")
                 return make_tools(work, self._codename, self._runner, shared)
             except Unavailable as exc:
@@ -185,8 +191,6 @@ class Library:
                     hint="localk8s start --artifacts BUNDLE",
                 ) from exc
 
-        return self._cache.obtain(tools_entry_name(self._arch), "the node tools", step, make)
-
-
-def _version_of(name: str) -> KubernetesVersion:
-    return parse_kubernetes_version(name.partition("/")[2].partition("-")[0])
+        if self._tools_entry is None:  # verified once a process: there are thousands of files
+            self._tools_entry = self._cache.obtain(tools_entry_name(self._arch), "the node tools", step, make)
+        return self._tools_entry

@@ -1,7 +1,7 @@
-"""Directories and bundles that the user names: where the seven programs are in them, which version, and whether they are whole.
+"""Directories that the user names: where the seven programs are in them, which version, and whether they are whole.
 
-Files are used where they are. What was read once (digests, version) is remembered in the cache by size and time of
-change, so that the next start does not read half a gigabyte again.
+Files are used where they are, unless they cannot be run there. What was read once (digests, version) is remembered in
+the cache by size and time of change, so that the next start does not read half a gigabyte again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterable
+import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,13 @@ from localk8s.artifacts.cache import Cache
 from localk8s.artifacts.elf import MACHINES, read_elf
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS
 from localk8s.artifacts.manifest import FileRecord, Manifest, read_manifest, record_file, write_manifest
-from localk8s.artifacts.release import parse_digest
+from localk8s.artifacts.sums import SUMS, parse_digest, parse_sums
 from localk8s.artifacts.trouble import cache_trouble
 from localk8s.model.errors import ArtifactError, CommandError, Localk8sError, NotFoundError
+from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.process import HostRunner
 
-_SUMS = "SHA256SUMS"
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
 
 
@@ -34,8 +35,10 @@ class NamedPrograms:
     """The seven programs of one version in a named directory, verified."""
 
     directory: Path
+    """Where they can be run: in the named directory, or in a copy."""
     version: KubernetesVersion
-    digests: Manifest
+    digests: Mapping[str, str]
+    """SHA-256 by program."""
 
 
 def candidate_directories(root: Path, architecture: str) -> tuple[Path, ...]:
@@ -57,13 +60,15 @@ class NamedSource:
         architecture: this host's.
         runner: asks kubeadm for its version.
         cache: remembers what was read.
+        step: told while files are copied.
     """
 
-    def __init__(self, root: Path, architecture: str, runner: HostRunner, cache: Cache) -> None:
+    def __init__(self, root: Path, architecture: str, runner: HostRunner, cache: Cache, step: Step) -> None:
         self.root = root
         self._arch = architecture
         self._runner = runner
         self._cache = cache
+        self._step = step
 
     def all(self) -> tuple[NamedPrograms, ...]:
         """Every version in it, verified.
@@ -91,15 +96,16 @@ class NamedSource:
         if remembered is None:
             remembered = self._examine(place)
             self._remember(place, remembered)
-        return NamedPrograms(place, parse_kubernetes_version(remembered.facts["version"]), remembered)
+        digests = {name: remembered.files[str(place / name)].sha256 for name in KUBERNETES_PROGRAMS}
+        return NamedPrograms(
+            Path(remembered.facts["directory"]), parse_kubernetes_version(remembered.facts["version"]), digests
+        )
 
     def _watched(self, place: Path) -> list[Path]:
         """The files whose change makes everything be read again."""
-        digests = [place / f"{name}.sha256" for name in KUBERNETES_PROGRAMS]
-        sums = [place / _SUMS, self.root / _SUMS]
-        return [
-            path for path in (*(place / name for name in KUBERNETES_PROGRAMS), *digests, *dict.fromkeys(sums)) if path.is_file()
-        ]
+        paths = [place / f"{name}{suffix}" for name in KUBERNETES_PROGRAMS for suffix in ("", ".sha256")]
+        paths += sorted((self.root / "images").glob("*.tar*"))
+        return [path for path in dict.fromkeys((*paths, place / SUMS, self.root / SUMS)) if path.is_file()]
 
     def _memory(self, place: Path) -> Path:
         return self._cache.path("named") / hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:24]
@@ -113,7 +119,8 @@ class NamedSource:
         same = manifest.files.keys() == now.keys() and all(
             (record.size, record.mtime) == (now[name].st_size, now[name].st_mtime_ns) for name, record in manifest.files.items()
         )
-        return manifest if same and "version" in manifest.facts else None
+        usable = "version" in manifest.facts and Path(manifest.facts.get("directory", "")).is_dir()
+        return manifest if same and usable else None
 
     def _remember(self, place: Path, manifest: Manifest) -> None:
         with cache_trouble(self._cache.directory):
@@ -127,35 +134,58 @@ class NamedSource:
                 records = dict(zip((str(path) for path in watched), pool.map(record_file, watched), strict=True))
         except OSError as exc:
             raise ArtifactError(f"{exc.filename or place} cannot be read: {exc.strerror}.") from exc
-        for name in KUBERNETES_PROGRAMS:
-            self._check(place / name, records[str(place / name)])
-        return Manifest(records, {"version": str(self._ask_version(place))})
+        for path in watched:
+            if path.name in KUBERNETES_PROGRAMS or path.suffix == ".tar":
+                self._check_digest(path, records[str(path)])
+        programs = {name: records[str(place / name)] for name in KUBERNETES_PROGRAMS}
+        for name in programs:
+            self._check_machine(place / name)
+        usable = all(os.access(place / name, os.X_OK) for name in programs)
+        directory = place if usable else self._copy(place, Manifest(programs, {}))
+        return Manifest(records, {"version": str(self._ask_version(directory)), "directory": str(directory)})
 
-    def _check(self, program: Path, record: FileRecord) -> None:
-        expected = self._expected(program)
+    def _copy(self, place: Path, programs: Manifest) -> Path:
+        """Programs that cannot be run where they are (downloaded without the executable bit, say), copied into the cache."""
+
+        def make(work: Path, step: Step) -> Mapping[str, str]:
+            shutil.rmtree(work / "out", ignore_errors=True)
+            (work / "out").mkdir()
+            for number, name in enumerate(programs.files):
+                step.progress(number, len(programs.files), f"copying {place / name}")
+                shutil.copyfile(place / name, work / "out" / name)
+                (work / "out" / name).chmod(0o755)
+            return {"source": str(place)}
+
+        entry = self._cache.obtain(f"copies/{programs.digest[:24]}", str(place), self._step, make)
+        if entry.digest != programs.digest:
+            raise ArtifactError(f"{place} changed while it was copied.", hint=f"rm -rf {shlex.quote(str(entry.path))}")
+        return entry.path
+
+    def _check_digest(self, path: Path, record: FileRecord) -> None:
+        expected = self._expected(path)
         if expected is not None and expected != record.sha256:
             raise ArtifactError(
-                f"{program} is not what its digest says: SHA-256 {record.sha256} instead of {expected}.",
+                f"{path} is not what its digest says: SHA-256 {record.sha256} instead of {expected}.",
                 hint="copy that file again from where it came",
             )
+
+    def _check_machine(self, program: Path) -> None:
         info = read_elf(program)
         if info is not None and info.machine != MACHINES[self._arch]:
             raise ArtifactError(f"{program} is a program for another machine type: this host needs linux/{self._arch}.")
-        if not os.access(program, os.X_OK):
-            raise ArtifactError(f"{program} is not executable.", hint=f"chmod +x {shlex.quote(str(program.parent))}/kube*")
 
-    def _expected(self, program: Path) -> str | None:
-        """The digest that the directory states for ``program``; None when it states none."""
-        beside = program.with_name(f"{program.name}.sha256")
+    def _expected(self, path: Path) -> str | None:
+        """The digest that the directory states for ``path``; None when it states none."""
+        beside = path.with_name(f"{path.name}.sha256")
         if beside.is_file():
             digest = parse_digest(beside.read_text(encoding="ascii", errors="replace"))
             if digest is None:
                 raise ArtifactError(f"{beside} holds no SHA-256 digest.")
             return digest
-        for sums in (program.parent / _SUMS, self.root / _SUMS):
+        for sums in (path.parent / SUMS, self.root / SUMS):
             if sums.is_file():
-                listed = parse_sums(sums.read_text(encoding="utf-8", errors="replace").splitlines())
-                if digest := listed.get(os.path.relpath(program, sums.parent)):
+                listed = parse_sums(sums.read_text(encoding="utf-8", errors="replace"))
+                if digest := listed.get(os.path.relpath(path, sums.parent)):
                     return digest
         return None
 
@@ -166,12 +196,3 @@ class NamedSource:
         except CommandError as exc:
             raise ArtifactError(f"{kubeadm} does not run on this host.", details=exc.details) from exc
         return parse_kubernetes_version(said)
-
-
-def parse_sums(lines: Iterable[str]) -> dict[str, str]:
-    """File name to digest, from the lines of a SHA256SUMS file."""
-    found = {}
-    for line in lines:
-        if match := re.fullmatch(r"([0-9A-Fa-f]{64})[ \t]+\*?(.+)", line.strip()):
-            found[os.path.normpath(match[2])] = match[1].lower()
-    return found

@@ -6,7 +6,6 @@ A mirror and the official site differ in their address and title only.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from localk8s.artifacts import web
 from localk8s.artifacts.catalog import NEWEST
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS
 from localk8s.artifacts.manifest import file_digest
+from localk8s.artifacts.sums import parse_digest
 from localk8s.artifacts.trouble import Unavailable
 from localk8s.model.errors import ArtifactError, UsageError
 from localk8s.model.progress import Step
@@ -93,9 +93,3 @@ class ReleaseSite:
         if digest is None:
             raise ArtifactError(f"{web.shown_url(url)} holds no SHA-256 digest.")
         return digest
-
-
-def parse_digest(text: str) -> str | None:
-    """The SHA-256 in a ``.sha256`` file (alone, or followed by a file name); None when there is none."""
-    match = re.fullmatch(r"\s*([0-9A-Fa-f]{64})(?:\s.*)?\s*", text, re.DOTALL)
-    return match[1].lower() if match else None

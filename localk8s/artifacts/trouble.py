@@ -30,11 +30,11 @@ def cache_trouble(directory: Path) -> Iterator[None]:
     try:
         yield
     except CommandError as exc:
-        if any(sign in exc.stderr + exc.stdout for sign in _SIGNS_OF_FULL):
+        if is_about_space(exc):
             raise _full(directory) from exc
         raise
     except OSError as exc:
-        if exc.errno in _FULL:
+        if is_about_space(exc):
             raise _full(directory) from exc
         reason = exc.strerror or str(exc)
         named = f" ({exc.filename})" if exc.filename else ""
@@ -42,6 +42,13 @@ def cache_trouble(directory: Path) -> Iterator[None]:
             f"The artifact cache {directory} cannot be used: {reason}{named}.",
             hint="LOCALK8S_CACHE=/var/tmp/localk8s localk8s start",
         ) from exc
+
+
+def is_about_space(exc: BaseException) -> bool:
+    """Whether ``exc`` says that a disk is full."""
+    if isinstance(exc, CommandError):
+        return any(sign in exc.stderr + exc.stdout for sign in _SIGNS_OF_FULL)
+    return isinstance(exc, OSError) and exc.errno in _FULL
 
 
 def _full(directory: Path) -> ArtifactError:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -22,6 +23,8 @@ from localk8s.model.errors import ArtifactError, ConfigError
 _CHUNK = 1 << 18
 _SILENCE_LIMIT = 30.0
 """Seconds without a byte after which a download is broken."""
+_LONGEST = 3600.0
+"""Seconds that one file may take in all."""
 _TRIES = 2
 _SMALL = 1 << 16
 
@@ -67,12 +70,15 @@ def read_text(url: str, *, timeout: float = _SILENCE_LIMIT) -> str:
 
 
 def read_size(url: str) -> int | None:
-    """How many bytes the file at ``url`` has; None when the server does not say. Raises as ``read_text``."""
+    """How many bytes the file at ``url`` has; None when the server does not say. Only good for showing progress."""
     try:
         with _open(url, _SILENCE_LIMIT, method="HEAD") as response:
             length = response.headers.get("Content-Length", "")
-    except (OSError, http.client.HTTPException) as exc:
-        raise _trouble(url, exc) from exc
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return None
+    except (OSError, http.client.HTTPException):
+        return None
     return int(length) if length.isascii() and length.isdigit() else None
 
 
@@ -111,7 +117,7 @@ def download(url: str, target: Path, sha256: str, tell: Callable[[int], None]) -
 
 def _receive(url: str, part: Path, tell: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
-    done = 0
+    done, deadline = 0, time.monotonic() + _LONGEST
     with _open(url, _SILENCE_LIMIT) as response, part.open("wb") as file:
         length = response.headers.get("Content-Length")
         while chunk := response.read(_CHUNK):
@@ -119,6 +125,8 @@ def _receive(url: str, part: Path, tell: Callable[[int], None]) -> str:
             digest.update(chunk)
             done += len(chunk)
             tell(done)
+            if time.monotonic() > deadline:
+                raise _BrokenOffError(f"it took longer than {_LONGEST / 60:.0f} minutes")
     if length is not None and done != int(length):
         raise _BrokenOffError(f"the connection ended after {done} of {length} bytes")
     return digest.hexdigest()
