@@ -18,9 +18,11 @@ from localk8s.store.records import Records
 from localk8s.system.environment import Environment, read_environment
 from localk8s.system.host import Host
 from localk8s.system.paths import find_roots
-from localk8s.system.process import HostRunner, Mask
+from localk8s.system.process import HostRunner, Mask, end_running
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from localk8s.artifacts.base import Artifacts
     from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeTools
     from localk8s.model.progress import Step
@@ -54,6 +56,7 @@ class Installation:
         self.mask = Mask()
         self._artifacts = artifacts
         self._echo = echo
+        self._running: set[Popen[bytes]] = set()
 
     @property
     def config_file(self) -> Path:
@@ -78,7 +81,11 @@ class Installation:
 
     def runner(self, log: Path | None = None) -> HostRunner:
         """A runner of host commands that writes to ``log`` (None: to no log)."""
-        return HostRunner(log=log, echo=self._echo, mask=self.mask)
+        return HostRunner(log=log, echo=self._echo, mask=self.mask, running=self._running)
+
+    def end_running(self) -> None:
+        """Kill every host command that runs now: for a process that has to end at once."""
+        end_running(self._running)
 
     def artifacts(self, runner: HostRunner) -> Artifacts:
         """What clusters are made of; fetched and built by ``runner``."""
@@ -108,12 +115,6 @@ class Installation:
             wait=wait,
         )
         return self.registry.build(name, context)
-
-    def echoing(self, echo: Callable[[str], None] | None) -> Installation:
-        """This installation, showing its command lines to ``echo``."""
-        other = Installation(self.environment, registry=self.registry, artifacts=self._artifacts, echo=echo)
-        other.mask = self.mask
-        return other
 
 
 class _Section(Mapping[str, str]):

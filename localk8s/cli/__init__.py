@@ -1,1 +1,1 @@
-"""Floor 7: the door. The only importer of typer and rich: options, one call, render."""
+"""Floor 7: the door. The only importer of typer and rich. Options in, one call of the library, result out."""

@@ -180,14 +180,14 @@ class Cluster:
         return replace(status, state=ClusterState.INCOMPLETE, reasons=(reason, *status.reasons))
 
     def choice(self) -> Choice:
-        """Its driver and why it was chosen.
+        """Its driver and why it was chosen, when the cluster was created.
 
         Raises:
             NotFoundError: there is no such cluster.
             CorruptRecordError: its record cannot be read.
         """
         source = self._record.driver_source
-        return Choice(self._record.spec.driver, f"recorded; chosen by {source}" if source else "recorded")
+        return Choice(self._record.spec.driver, source or "recorded")
 
     @property
     def spec(self) -> ClusterSpec:
@@ -301,7 +301,7 @@ class Cluster:
         from localk8s.helpers.demo import run_demo
 
         with self._asked() as client:
-            return run_demo(client, self.status().nodes, replicas=replicas, image=image, report=self._report)
+            return run_demo(client, self.node().address, replicas=replicas, image=image, report=self._report)
 
     def delete_demo(self) -> None:
         """Remove what ``demo`` deployed. Removing what is not there succeeds."""

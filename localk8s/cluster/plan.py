@@ -157,11 +157,9 @@ def _refuse_dead_changes(recorded: ClusterSpec, wanted: ClusterSpec, changes: Se
     dead = [change for change in changes if not change.live]
     if not dead:
         return
-    was = "; ".join(
-        f"{change.field} {change.recorded}, asked for {change.wanted}" + (f" ({change.reason})" if change.reason else "")
-        for change in dead
-    )
+    was = ", ".join(f"--{change.field} {change.recorded}" for change in dead)
+    wish = ", ".join(change.wanted + (f" ({change.reason})" if change.reason else "") for change in dead)
     raise WrongStateError(
-        f'Cluster "{recorded.name}" was created with {was}: that cannot be changed on what exists.',
+        f'Cluster "{recorded.name}" was created with {was}; {wish} takes a new cluster.',
         hint=f"{command_for('delete', recorded.name, '--yes')} && {start_command(wanted)}",
     )

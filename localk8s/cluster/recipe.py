@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from localk8s.model.errors import (
     WrongStateError,
 )
 from localk8s.model.progress import Reporter, Step
+from localk8s.model.quantities import MIB
 from localk8s.model.status import Severity
 from localk8s.store.records import CorruptRecordError, Record
 from localk8s.wiring import Installation
 
 LOCK_WAIT = 600.0
 """Seconds that a command waits for another one that works on the same cluster."""
+_LOG_LIMIT = 8 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def start(
 ) -> Plan:
     """Bring the cluster ``name`` to Running as ``wish`` has it; see ``Cluster.start``."""
     watched = Watched(report)
-    with clear_errors(), _interruptible(watched, name):
+    with clear_errors(), _interruptible(watched, name, "start"):
         if options.dry_run:
             plan, _ = _plan(installation, name, wish, watched)
             announce(plan)
@@ -105,10 +108,20 @@ def _plan(installation: Installation, name: str, wish: Wish, report: Reporter) -
     except NotFoundError:
         with report.step("check", "checking this host") as step:
             plan, driver = plan_new(installation, name, wish)
-            step.finish_as("checked this host")
+            step.finish_as("")  # the plan itself is told next
         return plan, driver
     driver = _driver(installation, record.spec.driver, name)
     return plan_existing(record, wish, driver), driver
+
+
+def _begin_log(installation: Installation, name: str, verb: str) -> None:
+    """Head a new run in the cluster's log; a log beyond its limit is begun anew."""
+    path = installation.layout.log(name)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = "w" if path.exists() and path.stat().st_size > _LOG_LIMIT else "a"
+    with path.open(mode, encoding="utf-8") as log:
+        log.write(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} localk8s {verb}\n")
+    path.chmod(0o600)
 
 
 def _driver(installation: Installation, driver: str, name: str, *, wait: bool = True) -> Driver:
@@ -122,6 +135,7 @@ def _carry_out(installation: Installation, plan: Plan, options: StartOptions, re
             report.warn(finding.message)
     if spec.kubernetes_version and spec.kubernetes_version.past_support:
         report.warn(f"Kubernetes {spec.kubernetes_version} is past its support: nobody mends it any more.")
+    _begin_log(installation, spec.name, "start")
     driver = _driver(installation, spec.driver, spec.name, wait=options.wait)
     if not options.wait and Feature.NO_WAIT not in driver.info.features:
         raise NotSupportedError(
@@ -170,8 +184,9 @@ def _source(choice: Choice) -> str:
 def stop(installation: Installation, name: str, report: Reporter) -> bool:
     """Switch the machines of ``name`` off; returns False when there was nothing to switch off."""
     watched = Watched(report)
-    with clear_errors(), _interruptible(watched, name), held(installation, name, watched):
+    with clear_errors(), _interruptible(watched, name, "stop"), held(installation, name, watched):
         record = installation.records.load(name)
+        _begin_log(installation, name, "stop")
         _driver(installation, record.spec.driver, name).stop(record.spec, watched)
         return record.created
 
@@ -179,12 +194,13 @@ def stop(installation: Installation, name: str, report: Reporter) -> bool:
 def delete(installation: Installation, name: str, report: Reporter) -> bool:
     """Remove every trace of ``name``, also without a readable record; returns whether there was a record."""
     watched = Watched(report)
-    with clear_errors(), _interruptible(watched, name), held(installation, name, watched):
+    with clear_errors(), _interruptible(watched, name, "delete"), held(installation, name, watched):
         known = name in installation.records.names()
         for driver in _concerned(installation, name, known=known):
             driver.delete(name, watched)
         withdraw(installation, name)
         installation.records.remove(name)
+        installation.layout.lock(name).unlink(missing_ok=True)  # who waits for it notices, and makes a new one
         return known
 
 
@@ -224,18 +240,19 @@ def _patient(installation: Installation, name: str) -> AbstractContextManager[No
 
 
 @contextlib.contextmanager
-def _interruptible(report: Watched, name: str) -> Iterator[None]:
+def _interruptible(report: Watched, name: str, verb: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as exc:
-        raise interrupted(report.current, name) from exc
+        raise interrupted(report.current, name, verb) from exc
 
 
-def interrupted(step: str, name: str) -> InterruptedByUser:
-    """What Ctrl-C at ``step`` comes to."""
+def interrupted(step: str, name: str, verb: str) -> InterruptedByUser:
+    """What Ctrl-C in the command ``verb`` at ``step`` comes to."""
     where = f' at "{step}"' if step else ""
-    go_on, clear = command_for("start", name), command_for("delete", name)
-    return InterruptedByUser(f"interrupted{where}; nothing is lost: {go_on} goes on, {clear} takes it away.")
+    go_on = command_for(verb, name)
+    rest = f", {command_for('delete', name)} takes it away" if verb == "start" else ""
+    return InterruptedByUser(f"interrupted{where}; nothing is lost: {go_on} goes on{rest}.")
 
 
 @contextlib.contextmanager

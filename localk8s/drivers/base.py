@@ -196,6 +196,19 @@ class SupportsSetup(Protocol):
 
 
 @runtime_checkable
+class SupportsPrepare(Protocol):
+    """What a cluster is made of can be had beforehand."""
+
+    def prepare(self, spec: ClusterSpec, report: Reporter) -> None:
+        """Fetch and build everything that ``create`` of ``spec`` needs from outside; then it needs no network.
+
+        Args:
+            spec: as ``complete`` returned it.
+            report: told about the steps.
+        """
+
+
+@runtime_checkable
 class SupportsKubectl(Protocol):
     """The cluster's own version of kubectl is on this host."""
 

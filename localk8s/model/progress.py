@@ -24,7 +24,7 @@ class Step(Protocol):
         """
 
     def finish_as(self, title: str) -> None:
-        """Replace the title shown once the step has ended, such as ``booted 3 nodes``."""
+        """Replace the title shown once the step has ended, such as ``booted 3 nodes``; nothing is shown of an empty one."""
 
 
 class Reporter(Protocol):

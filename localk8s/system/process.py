@@ -53,6 +53,7 @@ class HostRunner:
         echo: called with each shell-quoted command line before it runs.
         prefix: argv put before every command, such as ``nsenter …`` (nodes are runners with a prefix).
         mask: hides secrets in the log, the echo and the errors.
+        running: holds the processes that run now, for ``end_running``; shared by runners made from this one.
     """
 
     def __init__(
@@ -62,15 +63,17 @@ class HostRunner:
         echo: Callable[[str], None] | None = None,
         prefix: Sequence[str] = (),
         mask: Mask | None = None,
+        running: set[subprocess.Popen[bytes]] | None = None,
     ) -> None:
         self._log = log
         self._echo = echo
         self._prefix = tuple(prefix)
         self._mask = mask or Mask()
+        self._running = set() if running is None else running
 
     def with_prefix(self, prefix: Sequence[str]) -> HostRunner:
         """A runner like this one that puts ``prefix`` before every command."""
-        return HostRunner(log=self._log, echo=self._echo, prefix=prefix, mask=self._mask)
+        return HostRunner(log=self._log, echo=self._echo, prefix=prefix, mask=self._mask, running=self._running)
 
     def run(
         self,
@@ -82,17 +85,24 @@ class HostRunner:
         check: bool = True,
         on_line: Callable[[str], None] | None = None,
         cwd: Path | None = None,
+        patience: float = 0.0,
     ) -> Completed:
         """Run a command to its end; see ``Runner.run``.
 
         Args:
             on_line: called with each line of standard output and standard error as it comes.
             cwd: the directory to run in.
+            patience: seconds that the program gets to tidy up after SIGINT, when the user interrupts or the time is
+                over (Vagrant lets go of its locks then); 0 for one that has nothing to tidy.
         """
         full = (*self._prefix, *argv)
         self._announce(full)
         process = self._spawn(full, env, cwd, feed=input is not None)
-        stdout, stderr, in_time = _communicate(process, input, timeout, on_line)
+        self._running.add(process)
+        try:
+            stdout, stderr, in_time = _communicate(process, input, timeout, on_line, patience)
+        finally:
+            self._running.discard(process)
         shown = Completed(tuple(argv), process.returncode, stdout, stderr)
         self._record(full, shown, in_time)
         if not in_time:
@@ -164,8 +174,27 @@ def end_process_group(process: subprocess.Popen[bytes], grace: float = _GRACE) -
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def end_running(running: set[subprocess.Popen[bytes]]) -> None:
+    """Kill the process groups of all commands that run now, in whichever thread they are waited for."""
+    for process in tuple(running):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Pass Ctrl-C on to a program in a group of its own, and let it tidy up."""
+    if patience > 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(patience)
+
+
 def _communicate(
-    process: subprocess.Popen[bytes], input: str | bytes | None, timeout: float, on_line: Callable[[str], None] | None
+    process: subprocess.Popen[bytes],
+    input: str | bytes | None,
+    timeout: float,
+    on_line: Callable[[str], None] | None,
+    patience: float,
 ) -> tuple[str, str, bool]:
     """Feed and drain ``process``; returns its output and whether it ended in time. Ends it on any exception."""
     outputs: tuple[list[bytes], list[bytes]] = ([], [])
@@ -184,8 +213,10 @@ def _communicate(
         process.wait(timeout)
     except subprocess.TimeoutExpired:
         in_time = False
+        _interrupt(process, patience)
         end_process_group(process)
     except BaseException:
+        _interrupt(process, patience)
         end_process_group(process, grace=0.5)
         raise
     for thread in threads:

@@ -1,0 +1,221 @@
+"""The door: the list of commands, and ``main``, the only place that turns failures into words and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer._click.exceptions import NoArgsIsHelpError
+from typer.main import get_command
+
+from localk8s._version import __version__
+from localk8s.cli import access, demo, errors, host, lifecycle, looking
+from localk8s.cli.commands import Command, Group
+from localk8s.cli.interrupts import Interrupts
+from localk8s.cli.narrators import Narrator
+from localk8s.cli.session import Session
+from localk8s.model.errors import InterruptedByUser, Localk8sError, UsageError
+from localk8s.system.environment import Environment, read_environment
+
+_EVERY_DAY, _INSIDE, _HOST = "Every day", "Getting in", "This host"
+_COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
+    ("start", lifecycle.start, _EVERY_DAY, "localk8s start --nodes 3 --memory 2g"),
+    ("stop", lifecycle.stop, _EVERY_DAY, "localk8s stop"),
+    ("delete", lifecycle.delete, _EVERY_DAY, "localk8s delete --yes"),
+    ("status", looking.status, _EVERY_DAY, "localk8s status -o json"),
+    ("list", looking.list_, _EVERY_DAY, "localk8s list -o name"),
+    ("demo", demo.demo, _EVERY_DAY, "localk8s demo --replicas 3"),
+    ("kubectl", access.kubectl, _INSIDE, "localk8s kubectl get nodes -o wide"),
+    ("kubeconfig", access.kubeconfig, _INSIDE, "localk8s kubeconfig --merge"),
+    ("ssh", access.ssh, _INSIDE, "localk8s ssh default -- hostname"),
+    ("ip", looking.ip, _INSIDE, "localk8s ip"),
+    ("logs", access.logs, _INSIDE, "localk8s logs --run last"),
+    ("doctor", host.doctor, _HOST, "localk8s doctor --nodes 3 --memory 4g"),
+    ("setup", host.setup, _HOST, "localk8s setup --driver native --yes"),
+    ("version", looking.version, _HOST, "localk8s version -o json"),
+)
+
+
+def build_app() -> typer.Typer:
+    """The whole command tree."""
+    app = typer.Typer(
+        name="localk8s",
+        cls=Group,
+        help="A real Kubernetes cluster on your own machine, the same way on every driver.",
+        epilog="localk8s demo",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(_root)
+    for name, function, panel, example in _COMMANDS:
+        app.command(name, cls=Command, epilog=example, rich_help_panel=panel)(function)
+    config = typer.Typer(
+        cls=Group,
+        help="Show the configuration.",
+        epilog="localk8s config view --show-origin",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    config.callback()(_config)
+    config.command("view", cls=Command, epilog="localk8s config view --show-origin")(looking.config_view)
+    app.add_typer(config, name="config", rich_help_panel=_HOST)
+    return app
+
+
+def _config() -> None:
+    """Show the configuration."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"localk8s {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A real Kubernetes cluster on your own machine, the same way on every driver."""
+
+
+def split_passthrough(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """What is ours and what is another program's.
+
+    ``ssh`` hands on what stands behind ``--``; ``kubectl`` everything behind localk8s's own leading options.
+
+    Returns:
+        our arguments; and those to hand on, None when there was no place where they begin.
+    """
+    ours = list(argv)
+    if ours[:1] == ["ssh"] and "--" in ours:
+        cut = ours.index("--")
+        return ours[:cut], ours[cut + 1 :]
+    if ours[:1] != ["kubectl"]:
+        return ours, None
+    cut = 1
+    while cut < len(ours):
+        word = ours[cut]
+        if word in ("-c", "--cluster"):
+            cut += 2
+        elif word.startswith(("--cluster=", "-c")) or word in ("--help", "-h", "-v", "--verbose"):
+            cut += 1
+        else:
+            break
+    rest = ours[cut:]
+    return ours[:cut], rest[1:] if rest[:1] == ["--"] else rest
+
+
+def wants_json(argv: Sequence[str], environment: Environment) -> bool:
+    """Whether errors shall be JSON; judged from the words alone, because the words themselves may be wrong."""
+    ours, _ = split_passthrough(argv)
+    for word, following in zip(ours, [*ours, ""][1:], strict=True):
+        if word in ("-o", "--output"):
+            return following == "json"
+        if word in ("-ojson", "-o=json", "--output=json"):
+            return True
+    return environment.text("LOCALK8S_OUTPUT") == "json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    environment = read_environment()
+    ours, rest = split_passthrough(words)
+    session = Session(environment, rest)
+    interrupts = Interrupts(
+        lambda: _fail(session, _interruption(session), json=wants_json(words, environment)), lambda: _kill(session)
+    )
+    if argv is None:
+        interrupts.install()
+    try:
+        return _run(session, ours)
+    except (KeyboardInterrupt, InterruptedByUser):
+        interrupts.tell_once()
+        return interrupts.code
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except NoArgsIsHelpError as exc:
+        sys.stderr.write(f"{exc.format_message().rstrip()}\n")
+        return UsageError.exit_code
+    except Exception as exc:  # everything else is told in a sentence
+        error = _translated(session, exc)
+        _fail(session, error, json=wants_json(words, environment))
+        return error.exit_code
+
+
+def _run(session: Session, argv: Sequence[str]) -> int:
+    command = get_command(build_app())
+    code = command.main(args=list(argv), prog_name="localk8s", standalone_mode=False, obj=session)
+    return code if isinstance(code, int) else 0
+
+
+def _translated(session: Session, exc: Exception) -> Localk8sError:
+    if isinstance(exc, Localk8sError):
+        return exc
+    if type(exc).__module__.startswith("typer."):
+        return _usage(exc)
+    if isinstance(exc, OSError):
+        from localk8s.cluster.recipe import file_trouble
+
+        return file_trouble(exc)
+    return errors.bug(exc, session.installation.layout.bug_log)
+
+
+def _usage(exc: Exception) -> UsageError:
+    ctx = getattr(exc, "ctx", None)
+    path = getattr(ctx, "command_path", "localk8s")
+    message = exc.format_message() if hasattr(exc, "format_message") else str(exc)
+    message = " ".join(str(message).split())
+    return UsageError(message if message.endswith((".", ")", "?")) else f"{message}.", hint=f"{path} --help")
+
+
+def _interruption(session: Session) -> InterruptedByUser:
+    current = session.narrator.current
+    if session.verb:
+        from localk8s.cluster.recipe import interrupted
+
+        return interrupted(current, session.name, session.verb)
+    return InterruptedByUser(f'interrupted at "{current}".' if current else "interrupted.")
+
+
+def _kill(session: Session) -> None:
+    if "installation" in session.__dict__:
+        session.installation.end_running()
+
+
+def _fail(session: Session, error: Localk8sError, *, json: bool) -> None:
+    _be_still(session.narrator)
+    told = errors.text_of(error, verbose=session.verbose, log=_log_command(session, error))
+    text = errors.json_of(error) if json else told
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _be_still(narrator: Narrator) -> None:
+    still = getattr(narrator, "still", None)
+    if still is not None:
+        still()
+
+
+def _log_command(session: Session, error: Localk8sError) -> str:
+    """The command that shows what ran, if that could help."""
+    if session.verb and error.exit_code in (1, 6, 7, 10):
+        from localk8s.cluster.wish import command_for
+
+        if session.installation.layout.log(session.name).exists():
+            return command_for("logs", session.name, "--run", "last")
+    return ""

@@ -1,0 +1,171 @@
+"""Results as JSON documents and as tables for people. Pure: dataclasses in, data and text out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from localk8s.cli.output import columns, document
+from localk8s.cluster.plan import Plan
+from localk8s.cluster.wish import Choice
+from localk8s.model.names import context_name
+from localk8s.model.quantities import format_size
+from localk8s.model.spec import ClusterSpec, NodeSize
+from localk8s.model.status import ClusterStatus, Finding, NodeStatus, Severity
+
+MARKS: Mapping[Severity, str] = {Severity.OK: "✓", Severity.WARNING: "!", Severity.ERROR: "✗"}
+
+
+def cluster_content(status: ClusterStatus, choice: Choice | None) -> dict[str, Any]:
+    """A cluster's state without apiVersion and kind."""
+    return {
+        "name": status.name,
+        "driver": status.driver,
+        "driverSource": choice.source if choice else "",
+        "state": str(status.state),
+        "kubernetesVersion": str(status.kubernetes_version) if status.kubernetes_version else None,
+        "context": context_name(status.name),
+        "endpoint": status.endpoint,
+        "reasons": list(status.reasons),
+        "nodes": [_node(node) for node in status.nodes],
+    }
+
+
+def _node(node: NodeStatus) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "role": str(node.role),
+        "state": str(node.state),
+        "address": node.address,
+        **_size(node.size),
+        "reason": node.reason,
+    }
+
+
+def _size(size: NodeSize) -> dict[str, Any]:
+    """CPUs as a number, memory and disk in bytes; None: not bounded."""
+    cpus = None if size.cpus is None else float(size.cpus)
+    return {"cpus": cpus, "memoryBytes": size.memory, "diskBytes": size.disk}
+
+
+def cluster_table(status: ClusterStatus, choice: Choice | None) -> str:
+    """A cluster and its nodes for people."""
+    version = str(status.kubernetes_version or "-").removeprefix("v")
+    text = columns([("CLUSTER", "DRIVER", "KUBERNETES", "STATE"), (status.name, status.driver, version, str(status.state))])
+    text += "".join(f"  {reason}\n" for reason in status.reasons)
+    if status.nodes:
+        rows = [("NODE", "ROLE", "STATE", "ADDRESS", "CPUS", "MEMORY", "")]
+        rows += [_node_row(node) for node in status.nodes]
+        text += columns(rows)
+    if choice:
+        text += f"{driver_sentence(choice)}\n"
+    return text
+
+
+def driver_sentence(choice: Choice) -> str:
+    """Which driver and why."""
+    if choice.source == "recorded":
+        return f"The {choice.value} driver is recorded."
+    if choice.source.startswith("this host"):
+        return f"The {choice.value} driver was chosen because {choice.source}."
+    return f"The {choice.value} driver was chosen by {choice.source}."
+
+
+def _node_row(node: NodeStatus) -> tuple[str, str, str, str, str, str, str]:
+    cpus = "-" if node.size.cpus is None else f"{node.size.cpus.normalize():f}"
+    memory = "-" if node.size.memory is None else format_size(node.size.memory)
+    return (node.name, str(node.role), str(node.state), node.address or "-", cpus, memory, node.reason)
+
+
+def list_table(statuses: Sequence[ClusterStatus]) -> str:
+    """All clusters for people."""
+    if not statuses:
+        return "No clusters. localk8s start makes one.\n"
+    rows = [("CLUSTER", "DRIVER", "KUBERNETES", "STATE", "NODES", "ADDRESS")]
+    for status in statuses:
+        version = str(status.kubernetes_version or "-").removeprefix("v")
+        address = next((node.address for node in status.nodes if node.address), "-")
+        rows.append((status.name, status.driver, version, str(status.state), str(len(status.nodes)), address))
+    return columns(rows)
+
+
+def spec_content(spec: ClusterSpec) -> dict[str, Any]:
+    """A spec as data."""
+    return {
+        "name": spec.name,
+        "driver": spec.driver,
+        "nodes": spec.nodes,
+        "controlPlanes": spec.control_planes,
+        **_size(spec.size),
+        "kubernetesVersion": str(spec.kubernetes_version) if spec.kubernetes_version else None,
+        "artifacts": spec.artifacts,
+        "options": dict(spec.options),
+    }
+
+
+def plan_content(plan: Plan) -> dict[str, Any]:
+    """A plan as data."""
+    return {
+        "action": str(plan.action),
+        "driverSource": plan.driver.source,
+        "spec": spec_content(plan.spec),
+        "changes": [{"field": change.field, "recorded": change.recorded, "wanted": change.wanted} for change in plan.changes],
+        "findings": [finding_content(finding) for finding in plan.findings],
+    }
+
+
+def plan_table(plan: Plan) -> str:
+    """A plan for people, each line a thing that would be so."""
+    spec = plan.spec
+    rows = [
+        ("would", str(plan.action)),
+        ("cluster", spec.name),
+        ("driver", f"{spec.driver} ({plan.driver.source})"),
+        ("kubernetes", str(spec.kubernetes_version or "the driver's own").removeprefix("v")),
+        ("nodes", f"{spec.nodes}, each with {describe_size(spec.size)}"),
+    ]
+    if spec.artifacts:
+        rows.append(("artifacts", spec.artifacts))
+    rows += [(key, value) for key, value in sorted(spec.options.items())]
+    rows += [("change", f"{change.field} from {change.recorded} to {change.wanted}") for change in plan.changes]
+    rows += [(MARKS[finding.severity], finding.message) for finding in plan.findings if finding.severity is not Severity.OK]
+    return columns(rows) + "Nothing was changed.\n"
+
+
+def describe_size(size: NodeSize) -> str:
+    """A node's bounds for people: ``2 CPUs, 2.0 GiB memory, 20.0 GiB disk``."""
+    parts = []
+    if size.cpus is not None:
+        parts.append(f"{size.cpus.normalize():f} CPU{'' if size.cpus == 1 else 's'}")
+    if size.memory is not None:
+        parts.append(f"{format_size(size.memory)} memory")
+    if size.disk is not None:
+        parts.append(f"{format_size(size.disk)} disk")
+    return ", ".join(parts) or "what the host has"
+
+
+def finding_content(finding: Finding) -> dict[str, Any]:
+    """A finding as data."""
+    return {
+        "severity": str(finding.severity),
+        "subject": finding.subject,
+        "message": finding.message,
+        "fix": finding.fix,
+    }
+
+
+def findings_table(groups: Mapping[str, Sequence[Finding]]) -> str:
+    """Findings for people, under the names of those who found them."""
+    text = ""
+    for name, findings in groups.items():
+        text += f"{name}\n"
+        for finding in findings:
+            text += f"  {MARKS[finding.severity]} {finding.message}\n"
+            if finding.fix and finding.severity is not Severity.OK:
+                text += f"      {finding.fix}\n"
+    return text
+
+
+def listing(kind: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A list document."""
+    return document(f"{kind}List", {"items": list(items)})

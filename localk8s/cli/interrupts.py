@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM: the work ends within a second, whatever threads and commands are under way.
+
+The first signal raises KeyboardInterrupt where the main thread is. Should that not end the process in time (a thread
+pool waits for its threads), a watchdog says the sentence, kills the commands that run, and ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+PATIENCE = 0.8
+"""Seconds between the signal and the watchdog's end of the process."""
+
+
+class Interrupts:
+    """Installs the handlers, and knows whether the user has been told.
+
+    Args:
+        tell: says the sentence; called at most once, by whoever comes first.
+        kill: ends the commands that run.
+    """
+
+    def __init__(self, tell: Callable[[], None], kill: Callable[[], None]) -> None:
+        self._tell = tell
+        self._kill = kill
+        self._told = threading.Lock()
+        self.code = 128 + signal.SIGINT
+        self.raised = False
+
+    def install(self) -> None:
+        """Handle SIGINT and SIGTERM from now on; only the main thread can."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def tell_once(self) -> None:
+        """Say the sentence, unless it was said."""
+        if self._told.acquire(blocking=False):
+            self._tell()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.code = 128 + number
+        if self.raised:
+            return  # it is ending already
+        self.raised = True
+        watchdog = threading.Timer(PATIENCE, self._end)
+        watchdog.daemon = True
+        watchdog.start()
+        raise KeyboardInterrupt
+
+    def _end(self) -> None:
+        self._kill()
+        self.tell_once()
+        os._exit(self.code)

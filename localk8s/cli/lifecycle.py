@@ -1,0 +1,277 @@
+"""``start``, ``stop``, ``delete``: options in, one call of the library, one sentence out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localk8s.cli.commands import GENERAL
+from localk8s.cli.narrators import EventNarrator
+from localk8s.cli.options import ClusterName, Events, Quiet, Verbose, Yes, complete_driver
+from localk8s.cli.output import Format, document, write, write_line
+from localk8s.cli.session import Session
+from localk8s.model.errors import ConfigError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from localk8s.cluster.plan import Plan
+    from localk8s.cluster.recipe import StartOptions
+
+_SIZE, _WHAT, _HOW = "Size of each node", "What to start", "How"
+
+
+def start(
+    ctx: typer.Context,
+    cluster: ClusterName = None,
+    driver: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="native, minikube or vagrant; else LOCALK8S_DRIVER, else the configuration, else what this host can run.",
+            autocompletion=complete_driver,
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    nodes: Annotated[
+        str | None, typer.Option(metavar="N", help="How many nodes, control plane included (default 1).", rich_help_panel=_WHAT)
+    ] = None,
+    kubernetes_version: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Such as 1.36.3; else the newest that a source can give.", rich_help_panel=_WHAT),
+    ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="A directory or bundle with the Kubernetes programs, searched first.", rich_help_panel=_WHAT
+        ),
+    ] = None,
+    cpus: Annotated[
+        str | None, typer.Option(metavar="N", help="Processors, such as 2 or 0.5 (default 2).", rich_help_panel=_SIZE)
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Such as 4g or 512m; a bare number is MiB (default 2g).", rich_help_panel=_SIZE),
+    ] = None,
+    disk_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Such as 20g, taken as it fills (default 20g).", rich_help_panel=_SIZE)
+    ] = None,
+    vm_driver: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="minikube: what minikube runs its nodes with.", rich_help_panel="Only one driver"),
+    ] = None,
+    minikube_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARG", help="minikube: handed on to minikube start; may be repeated.", rich_help_panel="Only one driver"
+        ),
+    ] = None,
+    driver_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Any other option that only one driver has; may be repeated.",
+            rich_help_panel="Only one driver",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait", help="Wait until API, nodes and DNS are ready, or only for the API.", rich_help_panel=_HOW
+        ),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.", rich_help_panel=_HOW)
+    ] = False,
+    keep_on_failure: Annotated[
+        bool, typer.Option("--keep-on-failure", help="Keep what a failed start made, to look at it.", rich_help_panel=_HOW)
+    ] = False,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--kubeconfig/--no-kubeconfig",
+            help="Make the cluster the current context of your kubeconfig, or leave that alone.",
+            rich_help_panel=_HOW,
+        ),
+    ] = True,
+    output: Events = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Create the cluster, or bring it to Running again.
+
+    What is left out stays as it was created. What cannot be changed on a cluster that exists is refused with the
+    command that recreates it.
+    """
+    from localk8s.cluster.recipe import StartOptions
+    from localk8s.cluster.wish import parse_wish
+
+    session: Session = ctx.obj
+    session.begin(
+        cluster=cluster,
+        output=output,
+        quiet=quiet,
+        verbose=verbose,
+        formats=(Format.TABLE, Format.JSON),
+        events=True,
+        verb="start",
+    )
+    wish = parse_wish(
+        driver=driver,
+        nodes=count(nodes, "--nodes"),
+        cpus=cpus,
+        memory=memory,
+        disk_size=disk_size,
+        kubernetes_version=kubernetes_version,
+        artifacts=artifacts,
+        options=_options(vm_driver, minikube_arg or (), driver_option or ()),
+    )
+    keep = keep_on_failure or session.environment.flag("LOCALK8S_KEEP_ON_FAILURE")
+    options = StartOptions(keep_on_failure=keep, merge=merge, wait=wait, dry_run=dry_run)
+    plan = session.cluster.start_as(wish, options, announce=lambda plan: announce(session, plan, dry_run=dry_run))
+    _tell_started(session, plan, options)
+    return 0
+
+
+def count(text: str | None, option: str) -> int | None:
+    """The number of nodes that an option gives; None when it was not given."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise UsageError(f"{option} {text!r} is no number of nodes.", hint=f"localk8s start {option} 3")
+    return int(text)
+
+
+def _options(vm_driver: str | None, minikube_args: Sequence[str], pairs: Sequence[str]) -> dict[str, str]:
+    import shlex
+
+    options: dict[str, str] = {}
+    if vm_driver is not None:
+        options["vm-driver"] = vm_driver
+    if minikube_args:
+        options["minikube-arg"] = shlex.join(minikube_args)
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--driver-option {pair!r} is no KEY=VALUE.", hint="localk8s start --help")
+        options[key] = value
+    return options
+
+
+def announce(session: Session, plan: Plan, *, dry_run: bool = False) -> None:
+    """Tell what a start is going to do, before it is done."""
+    from localk8s.cli.documents import plan_content
+    from localk8s.cluster.plan import Action
+
+    if isinstance(session.narrator, EventNarrator):
+        session.narrator.event("plan", **plan_content(plan))
+    elif plan.action is not Action.NOTHING and not dry_run:
+        version = str(plan.spec.kubernetes_version or "").removeprefix("v")
+        parts = [f'cluster "{plan.spec.name}"', f"{plan.spec.driver} driver ({plan.driver.source})"]
+        if version:
+            parts.append(f"Kubernetes {version}")
+        session.narrator.say(f"localk8s: {' · '.join(parts)}")
+
+
+def _tell_started(session: Session, plan: Plan, options: StartOptions) -> None:
+    from localk8s.cli.documents import cluster_content, plan_table
+    from localk8s.cluster.plan import Action
+    from localk8s.cluster.wish import command_for
+    from localk8s.model.names import context_name
+
+    name, spec = session.name, plan.spec
+    if session.format is Format.JSON:
+        if not options.dry_run:
+            cluster = session.cluster
+            write_line(
+                document(
+                    "Event",
+                    {
+                        "type": "finished",
+                        "action": str(plan.action),
+                        "cluster": cluster_content(cluster.status(), cluster.choice()),
+                    },
+                )
+            )
+    elif options.dry_run:
+        write(plan_table(plan))
+    elif plan.action is Action.NOTHING:
+        write(f'Cluster "{name}" is already running.')
+    else:
+        nodes = "1 node" if spec.nodes == 1 else f"{spec.nodes} nodes"
+        state = "is running" if options.wait else "is starting"
+        context = f", context {context_name(name)} is current" if options.merge else ""
+        write(f'Cluster "{name}" {state}: {nodes}{context}.')
+        for change in plan.changes:
+            write(f"  changed  {change.field} from {change.recorded} to {change.wanted}")
+        if plan.action is Action.CREATE:
+            by_hand = (
+                ("kubectl get nodes", "your kubeconfig has it already")
+                if options.merge
+                else (command_for("kubectl", name, "get", "nodes"), "")
+            )
+            demo = command_for("demo", name)
+            width = max(len(demo), len(by_hand[0]))
+            write(f"  try   {demo:{width}}  an echo server, deployed and asked")
+            write(f"        {by_hand[0]:{width}}  {by_hand[1]}".rstrip())
+
+
+def stop(ctx: typer.Context, cluster: ClusterName = None, quiet: Quiet = False, verbose: Verbose = 0) -> int:
+    """Switch the machines off and keep their data.
+
+    start brings the same cluster back.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, quiet=quiet, verbose=verbose, verb="stop")
+    session.cluster.stop()
+    return 0
+
+
+def delete(
+    ctx: typer.Context,
+    cluster: ClusterName = None,
+    every: Annotated[bool, typer.Option("--all", help="Delete every cluster.", rich_help_panel=GENERAL)] = False,
+    yes: Yes = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Remove the cluster and every trace of it.
+
+    Its data is lost. Deleting what is not there, or half there, works too.
+    """
+    session: Session = ctx.obj
+    if every and cluster is not None:
+        raise UsageError("--all and --cluster cannot go together.", hint="localk8s delete --all")
+    session.begin(cluster=cluster, quiet=quiet, verbose=verbose, verb="delete")
+    for name in session.clusters.names() if every else (session.name,):
+        session.name = name
+        if not _delete_one(session, yes=yes):
+            return 1
+    return 0
+
+
+def _delete_one(session: Session, *, yes: bool) -> bool:
+    from localk8s.cluster.wish import command_for
+
+    cluster, name = session.cluster, session.name
+    if cluster.exists() and not yes:
+        again = command_for("delete", name, "--yes")
+        refusal = f'Cluster "{name}" and its data would be lost, and there is nobody to ask.'
+        if not session.confirm(
+            f'Deleting cluster "{name}"{_describe(session)}: its data is lost. Go on?', refusal=refusal, hint=again
+        ):
+            write("Nothing was deleted.")
+            return False
+    if not cluster.delete():
+        write(f'There is no cluster "{name}": nothing to delete.')
+    return True
+
+
+def _describe(session: Session) -> str:
+    from localk8s.store.records import CorruptRecordError
+
+    try:
+        spec = session.cluster.spec
+    except (CorruptRecordError, NotFoundError, ConfigError):
+        return ""
+    return f" ({spec.driver}, {spec.nodes} node{'' if spec.nodes == 1 else 's'})"
