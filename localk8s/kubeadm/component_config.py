@@ -27,7 +27,9 @@ def kubelet_configuration(parameters: KubeadmParameters) -> dict[str, Any]:
         "rotateCertificates": True,
         "resolvConf": "/etc/resolv.conf",
         "staticPodPath": "/etc/kubernetes/manifests",
-        "nodeStatusUpdateFrequency": "5s",
+        # Looked at every second, so that a node is Ready when it is; told to the API when it changes or every 10 s.
+        "nodeStatusUpdateFrequency": "1s",
+        "nodeStatusReportFrequency": "10s",
         "serializeImagePulls": False,
         "systemReserved": {"cpu": reservation.cpus, "memory": reservation.memory},
         "enforceNodeAllocatable": ["pods"],

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from localk8s.kubeadm.component_config import kubelet_configuration, proxy_configuration
-from localk8s.kubeadm.parameters import API_PORT, PKI, RUNTIME_ENDPOINT, KubeadmParameters
+from localk8s.kubeadm.parameters import API_PORT, PKI, RUNTIME_ENDPOINT, JoinTicket, KubeadmParameters
 
 ETCD_BEFORE_3_6 = {"experimental-initial-corrupt-check": "true", "snapshot-count": "10000"}
 
@@ -90,7 +90,7 @@ def cluster_document(parameters: KubeadmParameters, *, certificates: str = PKI) 
 
 
 def join_documents(
-    parameters: KubeadmParameters, *, name: str, address: str, token: str, discovery: str, control_plane: str = ""
+    parameters: KubeadmParameters, *, name: str, address: str, ticket: JoinTicket, control_plane: str = ""
 ) -> str:
     """What ``kubeadm join`` reads.
 
@@ -98,15 +98,20 @@ def join_documents(
         parameters: the cluster.
         name: the joining node's name.
         address: its own IPv4 address.
-        token: the bootstrap token, made for this join.
-        discovery: path on the node of a kubeconfig with the API server's address and certificate authority
-            (trusted, since it came over a trusted channel; no signed ``cluster-info`` has to be waited for).
+        ticket: the right to join, made for this join.
         control_plane: the key that decrypts the uploaded certificates, when the node becomes a control plane.
     """
     document: dict[str, Any] = {
         "apiVersion": api_version(parameters),
         "kind": "JoinConfiguration",
-        "discovery": {"file": {"kubeConfigPath": discovery}, "tlsBootstrapToken": token},
+        "discovery": {
+            "bootstrapToken": {
+                "token": ticket.token,
+                "apiServerEndpoint": parameters.endpoint,
+                "caCertHashes": [ticket.authority_hash],
+            },
+            "tlsBootstrapToken": ticket.token,
+        },
         "nodeRegistration": _registration(parameters, name, address),
     }
     if control_plane:

@@ -73,3 +73,18 @@ class KubeadmParameters:
     def at_least(self, minor: int) -> bool:
         """Whether the version is 1.``minor`` or newer."""
         return self.version.minor >= minor
+
+
+@dataclass(frozen=True, slots=True)
+class JoinTicket:
+    """The right to join a cluster for an hour."""
+
+    token: str
+    """The bootstrap token, ``abcdef.0123456789abcdef``; a secret."""
+    authority_hash: str
+    """``sha256:…`` of the cluster's certificate authority, by which the joining node knows the cluster."""
+
+    @property
+    def identity(self) -> str:
+        """The token's public half."""
+        return self.token.partition(".")[0]

@@ -7,6 +7,7 @@ call before was killed half-way. What is rendered stands in ``documents`` and ``
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -19,15 +20,15 @@ from localk8s.kubeadm.parameters import (
     PKI,
     PROXY_CONF,
     SUPER_ADMIN_CONF,
+    JoinTicket,
     KubeadmParameters,
 )
-from localk8s.model.errors import CommandError
+from localk8s.model.errors import CommandError, KubernetesError
 from localk8s.model.node import Node
 
 INIT_CONFIG = "/etc/kubernetes/localk8s-init.yaml"
 JOIN_CONFIG = "/etc/kubernetes/localk8s-join.yaml"
 PROXY_CONFIG = "/etc/kubernetes/kube-proxy.yaml"
-DISCOVERY_CONF = "/etc/kubernetes/discovery.conf"
 CREDENTIALS_READY = "/etc/kubernetes/localk8s-credentials"
 """Exists once every certificate and kubeconfig of the control plane is whole."""
 
@@ -50,13 +51,14 @@ def kubeadm(node: Node, *arguments: str, timeout: float = _PHASE_LIMIT) -> str:
             exc.returncode,
             exc.stdout,
             exc.stderr,
-            message=f"kubeadm {' '.join(arguments[:3])} failed on node {node.name}: {_complaint(exc)}",
+            message=f"kubeadm {' '.join(arguments[:3])} failed on node {node.name}: {complaint(exc.stderr)}",
             hint="localk8s logs",
         ) from exc
 
 
-def _complaint(error: CommandError) -> str:
-    lines = [line.strip() for line in error.stderr.splitlines() if line.strip()]
+def complaint(output: str) -> str:
+    """The line of kubeadm's output that says what is wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("To see the stack trace", "W", "I0", "I1"))]
     return (telling or lines or ["no reason given"])[-1]
 
@@ -130,23 +132,20 @@ def bind_administrators(node: Node, conf: str) -> None:
     node.run(["kubectl", "--kubeconfig", conf, "apply", "-f", "-"], input=json.dumps(binding), timeout=_PHASE_LIMIT)
 
 
-def make_token(node: Node, parameters: KubeadmParameters) -> str:
-    """Create a bootstrap token that lives for an hour and return it."""
+def make_ticket(node: Node, parameters: KubeadmParameters) -> JoinTicket:
+    """Create a bootstrap token that lives for an hour.
+
+    Raises:
+        KubernetesError: kubeadm printed no hash of the cluster's authority.
+    """
     token = f"{secrets.token_hex(3)}.{secrets.token_hex(8)}"
     conf = admin_conf(node, parameters)
-    kubeadm(node, "token", "create", token, "--ttl", "1h", "--kubeconfig", conf, "--description", "made by localk8s")
-    return token
-
-
-def discovery_kubeconfig(parameters: KubeadmParameters, authority: str) -> str:
-    """A kubeconfig that names the API server and its certificate authority, and no user.
-
-    Args:
-        parameters: the cluster.
-        authority: the certificate authority, base64 of its PEM text.
-    """
-    cluster = {"certificate-authority-data": authority, "server": f"https://{parameters.endpoint}"}
-    return json.dumps({"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "", "cluster": cluster}]})
+    text = ("--description", "made by localk8s", "--print-join-command")
+    printed = kubeadm(node, "token", "create", token, "--ttl", "1h", "--kubeconfig", conf, *text)
+    found = re.search(r"sha256:[0-9a-f]{64}", printed)
+    if not found:
+        raise KubernetesError("kubeadm made a token without saying how to join.", hint="localk8s logs", details=printed)
+    return JoinTicket(token, found[0])
 
 
 def has_joined(node: Node) -> bool:
@@ -154,27 +153,34 @@ def has_joined(node: Node) -> bool:
     return node.run(["test", "-s", KUBELET_CONF], check=False).returncode == 0
 
 
-def join(node: Node, parameters: KubeadmParameters, *, token: str, authority: str, skip: Sequence[str] = ()) -> None:
+def join(node: Node, parameters: KubeadmParameters, ticket: JoinTicket, *, skip: Sequence[str] = ()) -> None:
     """Join ``node`` as a worker; what a killed join left is cleared first. Joined already: no effect.
+
+    The ticket should be signed in ``cluster-info`` by now: kubeadm looks at once, and then every 5 s.
 
     Args:
         node: the machine.
         parameters: the cluster.
-        token: from ``make_token``.
-        authority: see ``discovery_kubeconfig``.
+        ticket: from ``make_ticket``.
         skip: phases of ``kubeadm join`` that do not apply (``preflight`` where localk8s made the machine).
     """
     if has_joined(node):
         return
+    prepare_join(node, parameters, ticket)
+    kubeadm(node, *join_arguments(skip), timeout=300.0)
+    node.run(["rm", "-f", JOIN_CONFIG])
+
+
+def prepare_join(node: Node, parameters: KubeadmParameters, ticket: JoinTicket) -> None:
+    """Clear what a killed join left and write what the next one reads."""
     node.run(["rm", "-f", BOOTSTRAP_CONF, f"{PKI}/ca.crt"])
-    node.write(DISCOVERY_CONF, discovery_kubeconfig(parameters, authority), mode=0o600)
-    documents = join_documents(parameters, name=node.name, address=node.address, token=token, discovery=DISCOVERY_CONF)
+    documents = join_documents(parameters, name=node.name, address=node.address, ticket=ticket)
     node.write(JOIN_CONFIG, documents, mode=0o600)
-    arguments = ["join", "--config", JOIN_CONFIG]
-    if skip:
-        arguments.append(f"--skip-phases={','.join(skip)}")
-    kubeadm(node, *arguments, timeout=300.0)
-    node.run(["rm", "-f", JOIN_CONFIG, DISCOVERY_CONF])
+
+
+def join_arguments(skip: Sequence[str] = ()) -> tuple[str, ...]:
+    """Arguments of kubeadm for a prepared join."""
+    return ("join", "--config", JOIN_CONFIG, *((f"--skip-phases={','.join(skip)}",) if skip else ()))
 
 
 def give_proxy_credentials(node: Node, parameters: KubeadmParameters, proxy_conf: str) -> None:

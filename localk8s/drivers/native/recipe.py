@@ -6,7 +6,7 @@ the steps only say what is waited for. Images are unpacked beside all of it.
 
 from __future__ import annotations
 
-import base64
+import shlex
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,13 +19,14 @@ from localk8s.artifacts.kinds import Image, ImageRole
 from localk8s.drivers.native.cluster import NativeCluster
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.network import allow_egress, has_uplink, lay_host_network, route_batch, run_batch
-from localk8s.drivers.native.node_files import CTR
+from localk8s.drivers.native.node_files import CTR, LOGS
+from localk8s.drivers.native.plan import NodePlan
 from localk8s.drivers.native.storage import keep_programs
 from localk8s.kube.readiness import wait_api, wait_dns, wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import phases
-from localk8s.kubeadm.parameters import PKI, PROXY_CONF, KubeadmParameters
-from localk8s.model.errors import KubernetesError
+from localk8s.kubeadm.parameters import PROXY_CONF, JoinTicket, KubeadmParameters
+from localk8s.model.errors import CommandError, KubernetesError
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.status import NodeRole
 from localk8s.system.host import Host
@@ -63,7 +64,7 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
     count = cluster.spec.nodes
     with report.step("fetch", "finding the artifacts") as step:
         fetch(bringing, artifacts, step)
-    with ThreadPoolExecutor(max_workers=2 * count + 4, thread_name_prefix="localk8s") as pool:
+    with ThreadPoolExecutor(max_workers=3 * count + 4, thread_name_prefix="localk8s") as pool:
         with report.step("boot", f"booting {plural(count, 'node')}") as step:
             boot(bringing, pool)
             step.finish_as(f"booted {plural(count, 'node')}")
@@ -72,13 +73,17 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
             client = start_control_plane(bringing)
             step.finish_as("started the control plane")
         publishing = pool.submit(phases.publish_configuration, cluster.control_plane, bringing.parameters)
-        announcing = pool.submit(announce, bringing, client)
+        plans = cluster.plan.nodes(count)
+        announcing = [
+            pool.submit(announce_dns, bringing, client),
+            *(pool.submit(give_pod_range, client, plan) for plan in plans),
+        ]
         if count > 1:
             with report.step("join", f"joining {plural(count - 1, 'worker')}") as step:
                 join_workers(bringing, client, pool)
                 step.finish_as(f"joined {plural(count - 1, 'worker')}")
         with report.step("ready", "waiting for API, nodes and DNS") as step:
-            for future in (*imports, publishing, announcing):
+            for future in (*imports, publishing, *announcing):
                 future.result()
             wait_until_ready(bringing, client)
             step.finish_as(f"ready: API, {plural(count, 'node')}, DNS")
@@ -129,14 +134,8 @@ def start_control_plane(bringing: Bringing) -> RestClient:
     return client
 
 
-def announce(bringing: Bringing, client: RestClient) -> None:
-    """Tell the API of the nodes' pod ranges, and of the cluster DNS, a supervised program of the control plane.
-
-    A kubelet that finds its pod range reports Ready at once and not at its next turn.
-    """
-    for node in bringing.cluster.plan.nodes(bringing.cluster.spec.nodes):
-        spec = {"podCIDR": str(node.pods), "podCIDRs": [str(node.pods)]}
-        _apply(client, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}, "spec": spec})
+def announce_dns(bringing: Bringing, client: RestClient) -> None:
+    """Tell the API of the cluster DNS, which runs as a supervised program of the control plane."""
     ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]
     metadata = {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
     service = {"clusterIP": str(bringing.parameters.network.dns_address), "ports": ports}
@@ -146,18 +145,32 @@ def announce(bringing: Bringing, client: RestClient) -> None:
 
 
 def _apply(client: RestClient, manifest: dict[str, Any]) -> None:
-    """Apply, as soon as the API lets us: namespaces and rights are made in its first second."""
+    what = f"{manifest['kind']} {manifest['metadata']['name']} to be accepted"
+    _insist(lambda: client.apply(manifest), what, timeout=60)
 
-    def applied() -> bool:
+
+def give_pod_range(client: RestClient, node: NodePlan) -> None:
+    """Tell the API a node's pod range, once its kubelet has registered it.
+
+    (Registering it before the kubelet does is no way: the kubelet of 1.20 panics at the missing capacity.)
+    """
+    body = {"spec": {"podCIDR": str(node.pods), "podCIDRs": [str(node.pods)]}}
+    _insist(lambda: client.patch(f"/api/v1/nodes/{node.name}", body), f"node {node.name} to register", timeout=180)
+
+
+def _insist(call: Callable[[], object], what: str, timeout: float) -> None:
+    """Call the API until it lets us: namespaces, rights and nodes are made in its first seconds."""
+
+    def accepted() -> bool:
         try:
-            client.apply(manifest)
+            call()
         except KubernetesError as exc:
-            if exc.status in (403, 404, 409, 422, 500, 503):
+            if exc.status in (403, 404, 409, 500, 503):
                 raise Pending(exc.message) from exc
             raise
         return True
 
-    wait_until(applied, what=f"{manifest['kind']} {manifest['metadata']['name']} to be accepted", timeout=60)
+    wait_until(accepted, what=what, timeout=timeout, hint="localk8s logs")
 
 
 def join_workers(bringing: Bringing, client: RestClient, pool: ThreadPoolExecutor) -> None:
@@ -167,26 +180,59 @@ def join_workers(bringing: Bringing, client: RestClient, pool: ThreadPoolExecuto
     workers = [node for node in cluster.nodes if node.role is NodeRole.WORKER and not phases.has_joined(node)]
     if not workers:
         return
-    wait_until(lambda: joinable(client, parameters), what="kubeadm's configuration in the cluster", timeout=60, interval=0.1)
-    token = phases.make_token(first, parameters)
-    authority = base64.b64encode(first.read(f"{PKI}/ca.crt")).decode()
+    ticket = phases.make_ticket(first, parameters)
+    wait_until(lambda: joinable(client, parameters, ticket), what="the right to join", timeout=60, interval=0.05)
     proxy = first.read(PROXY_CONF).decode()
 
     def join(node: NativeNode) -> None:
         phases.give_proxy_credentials(node, parameters, proxy)
-        phases.join(node, parameters, token=token, authority=authority, skip=("preflight",))
+        join_detached(node, parameters, ticket)
 
     run_all(pool, [partial(join, node) for node in workers])
 
 
-def joinable(client: RestClient, parameters: KubeadmParameters) -> bool:
-    """Whether a join would find what it reads: the uploaded configurations."""
+def join_detached(node: NativeNode, parameters: KubeadmParameters, ticket: JoinTicket) -> None:
+    """Join, and wait for the kubelet's credentials but not for kubeadm to notice them (1.20 looks every 5 s).
+
+    kubeadm ends by itself, inside the node.
+
+    Raises:
+        CommandError: kubeadm failed; with what it complained.
+    """
+    phases.prepare_join(node, parameters, ticket)
+    log, code = f"{LOGS}/kubeadm-join.log", "/run/localk8s/join.exit"
+    line = shlex.join(["kubeadm", *phases.join_arguments(("preflight",))])
+    script = f"rm -f {code}; (setsid sh -c '{line}; echo $? >{code}; rm -f {phases.JOIN_CONFIG}' >{log} 2>&1 </dev/null &)"
+    node.run(["sh", "-c", script])
+
+    def joined() -> bool:
+        if phases.has_joined(node):
+            return True
+        ended = node.run(["cat", code], check=False).stdout.strip()
+        if ended not in ("", "0"):
+            said = node.run(["cat", log], check=False).stdout
+            last = phases.complaint(said)
+            message = f"kubeadm join failed on node {node.name}: {last}"
+            raise CommandError(["kubeadm", "join"], int(ended), said, message=message, hint="localk8s logs")
+        return False
+
+    wait_until(joined, what=f"node {node.name} to join", timeout=180, interval=0.1, hint="localk8s logs")
+
+
+def joinable(client: RestClient, parameters: KubeadmParameters, ticket: JoinTicket) -> bool:
+    """Whether a join would find at once what it reads: configurations, the rights to them, the signed ticket."""
     kubelet = f"kubelet-config-1.{parameters.version.minor}" if parameters.version.minor < 24 else "kubelet-config"
+    namespace = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system"
     try:
         for name in ("kubeadm-config", kubelet):
             client.get(f"/api/v1/namespaces/kube-system/configmaps/{name}")
+        for name in ("kubeadm:nodes-kubeadm-config", f"kubeadm:{kubelet}"):
+            client.get(f"{namespace}/rolebindings/{name}")
+        info = client.get("/api/v1/namespaces/kube-public/configmaps/cluster-info")
     except KubernetesError as exc:
         raise Pending(exc.message) from exc
+    if f"jws-kubeconfig-{ticket.identity}" not in info.get("data", {}):
+        raise Pending("the controller manager has not signed the ticket yet")
     return True
 
 
