@@ -140,8 +140,13 @@ def write_bundle(target: Path, members: Iterable[Member], runner: HostRunner, st
 
 def _write_tar(part: Path, compression: str, members: list[Member], step: Step) -> None:
     total, done = sum(member.path.lstat().st_size for member in members), 0
-    digests = {}
+    step.progress(0, total, "reading digests")
+    digests = {member.name: member.sha256 or file_digest(member.path) for member in members if not member.path.is_symlink()}
     with tarfile.open(part, f"w:{compression}", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+        data = render_sums(digests).encode()
+        listing = tarfile.TarInfo(SUMS)  # first, so that an archive that was cut off is found out
+        listing.size, listing.mode = len(data), 0o644
+        archive.addfile(listing, io.BytesIO(data))
         for member in members:
             step.progress(done, total, member.name)
             info = archive.gettarinfo(member.path, member.name)
@@ -154,12 +159,7 @@ def _write_tar(part: Path, compression: str, members: list[Member], step: Step) 
             info.size = member.path.stat().st_size
             with member.path.open("rb") as file:
                 archive.addfile(info, file)
-            digests[member.name] = member.sha256 or file_digest(member.path)
             done += info.size
-        data = render_sums(digests).encode()
-        listing = tarfile.TarInfo(SUMS)
-        listing.size, listing.mode = len(data), 0o644
-        archive.addfile(listing, io.BytesIO(data))
 
 
 def _compression(name: str) -> str:
