@@ -59,8 +59,26 @@ def _groups(params: list[Any]) -> dict[str, list[tuple[str, str]]]:
     return groups
 
 
+class _AsGiven:
+    """Takes values as they come: text, a list of text, a flag, a count. Typer would load pydantic to find that out."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value; an empty list where none was given."""
+        return () if value is None and (param.multiple or param.nargs == -1) else value
+
+
+def _take_as_given(params: list[Any]) -> None:
+    for param in params:
+        param._runtime_param = _AsGiven()
+
+
 class Command(TyperCommand):
-    """A command whose epilog is its example."""
+    """A command whose epilog is its example, and whose values are parsed by the library."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, leaving the values as they were given."""
+        _take_as_given(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands behind the command in its usage line."""
@@ -82,6 +100,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The list of commands, in the order and groups in which they were added."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As for a command."""
+        _take_as_given(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order in which they were added."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,11 +49,11 @@ def _size(size: NodeSize) -> dict[str, Any]:
     return {"cpus": cpus, "memoryBytes": size.memory, "diskBytes": size.disk}
 
 
-def cluster_table(status: ClusterStatus, choice: Choice | None) -> str:
-    """A cluster and its nodes for people."""
+def cluster_table(status: ClusterStatus, choice: Choice | None, width: int) -> str:
+    """A cluster and its nodes for people, on lines of ``width`` characters where that can be."""
     version = str(status.kubernetes_version or "-").removeprefix("v")
     text = columns([("CLUSTER", "DRIVER", "KUBERNETES", "STATE"), (status.name, status.driver, version, str(status.state))])
-    text += "".join(f"  {reason}\n" for reason in status.reasons)
+    text += "".join(wrapped(reason, "  ", width) for reason in status.reasons)
     if status.nodes:
         rows = [("NODE", "ROLE", "STATE", "ADDRESS", "CPUS", "MEMORY", "")]
         rows += [_node_row(node) for node in status.nodes]
@@ -144,6 +145,11 @@ def describe_size(size: NodeSize) -> str:
     return ", ".join(parts) or "what the host has"
 
 
+def wrapped(text: str, begin: str, width: int) -> str:
+    """``text`` on lines of ``width`` characters, the first after ``begin``, the others below it."""
+    return textwrap.fill(text, width, initial_indent=begin, subsequent_indent=" " * len(begin), break_long_words=False) + "\n"
+
+
 def finding_content(finding: Finding) -> dict[str, Any]:
     """A finding as data."""
     return {
@@ -154,13 +160,13 @@ def finding_content(finding: Finding) -> dict[str, Any]:
     }
 
 
-def findings_table(groups: Mapping[str, Sequence[Finding]]) -> str:
+def findings_table(groups: Mapping[str, Sequence[Finding]], width: int) -> str:
     """Findings for people, under the names of those who found them."""
     text = ""
     for name, findings in groups.items():
         text += f"{name}\n"
         for finding in findings:
-            text += f"  {MARKS[finding.severity]} {finding.message}\n"
+            text += wrapped(finding.message, f"  {MARKS[finding.severity]} ", width)
             if finding.fix and finding.severity is not Severity.OK:
                 text += f"      {finding.fix}\n"
     return text

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from localk8s.cli.options import Output, Quiet, Verbose, Yes, complete_driver
-from localk8s.cli.output import document, show, write
+from localk8s.cli.output import document, line_width, show, write
 from localk8s.cli.session import Session
 from localk8s.model.errors import PrerequisiteError
 
@@ -52,7 +52,7 @@ def doctor(
     found = diagnose(session.installation, wish)
     items = [{"group": group, **finding_content(each)} for group, findings in found.groups.items() for each in findings]
     content = document("FindingList", {"usableDrivers": list(found.usable), "items": items})
-    show(session.format, table=findings_table(found.groups), content=content, names=list(found.usable))
+    show(session.format, table=findings_table(found.groups, line_width()), content=content, names=list(found.usable))
     return 0 if found.usable else PrerequisiteError.exit_code
 
 

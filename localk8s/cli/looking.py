@@ -8,7 +8,7 @@ import typer
 
 from localk8s._version import __version__
 from localk8s.cli.options import ClusterName, NodeName, Output, Quiet, Verbose
-from localk8s.cli.output import Format, columns, document, show
+from localk8s.cli.output import Format, columns, document, line_width, show
 from localk8s.cli.session import Session
 from localk8s.model.errors import Localk8sError, NotFoundError, WrongStateError
 
@@ -35,7 +35,7 @@ def status(ctx: typer.Context, cluster: ClusterName = None, output: Output = Non
         choice = None
     show(
         session.format,
-        table=cluster_table(found, choice),
+        table=cluster_table(found, choice, line_width()),
         content=document("Cluster", cluster_content(found, choice)),
         names=[node.name for node in found.nodes],
     )

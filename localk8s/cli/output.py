@@ -75,6 +75,13 @@ def show(format_: Format, *, table: str, content: Mapping[str, Any], names: Sequ
         write(table)
 
 
+def line_width() -> int:
+    """Characters in a line of the terminal; 100 where there is none."""
+    import shutil
+
+    return shutil.get_terminal_size((100, 24)).columns
+
+
 def columns(rows: Iterable[Sequence[str]], indent: str = "") -> str:
     """Rows of cells as aligned lines; empty cells at a row's end leave no blanks."""
     kept = [list(row) for row in rows]

@@ -25,7 +25,7 @@ from localk8s.model.errors import (
     PrerequisiteError,
     WrongStateError,
 )
-from localk8s.model.progress import Reporter, Step
+from localk8s.model.progress import Reporter, SilentReporter, Step
 from localk8s.model.quantities import MIB
 from localk8s.model.status import Severity
 from localk8s.store.records import CorruptRecordError, Record
@@ -197,7 +197,7 @@ def delete(installation: Installation, name: str, report: Reporter) -> bool:
     with clear_errors(), _interruptible(watched, name, "delete"), held(installation, name, watched):
         known = name in installation.records.names()
         for driver in _concerned(installation, name, known=known):
-            driver.delete(name, watched)
+            driver.delete(name, watched if known else SilentReporter())
         withdraw(installation, name)
         installation.records.remove(name)
         installation.layout.lock(name).unlink(missing_ok=True)  # who waits for it notices, and makes a new one
