@@ -265,6 +265,12 @@ def _data(message: bytes, at: int, length: int, kind: int) -> str:
     if kind == RecordType.SRV and length > 6:
         priority, weight, port = struct.unpack_from("!3H", message, at)
         return f"{priority} {weight} {port} {_name(message, at + 6)[0]}"
+    if kind == RecordType.SOA:
+        server, at = _name(message, at)
+        mailbox, at = _name(message, at)
+        if at + 20 > len(message):
+            raise MalformedError("a record runs out of the message")
+        return " ".join([server, mailbox, *map(str, struct.unpack_from("!5I", message, at))])
     if kind == RecordType.TXT:
         strings, position = [], 0
         while position < length:

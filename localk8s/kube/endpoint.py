@@ -1,7 +1,7 @@
 """Where an API server is and how to prove who asks: from a kubeconfig's text, or from inside a pod.
 
 Owns TLS contexts and credentials; does not speak HTTP (``rest`` does). The only place that reads a kubeconfig to use it.
-Runs on Python 3.9 with the standard library alone when the kubeconfig is JSON: it is part of the DNS image.
+The standard library alone, but for a kubeconfig that is YAML: it is part of the DNS image.
 """
 
 from __future__ import annotations

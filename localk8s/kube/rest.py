@@ -2,7 +2,7 @@
 
 For everything that must be quick to start (``status`` has 300 ms in all). Owns what a call is;
 ``transport`` owns the connection, ``paths`` the spelling. Threads may share a client: each has its own connection.
-Runs on Python 3.9 with the standard library alone: it is part of the DNS image.
+The standard library alone: it is part of the DNS image.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One HTTP connection to an API server: opened, used within a deadline, its failures translated.
 
 Knows nothing of objects or JSON beyond the message of a refusal; ``rest`` does.
-Runs on Python 3.9 with the standard library alone: it is part of the DNS image.
+The standard library alone: it is part of the DNS image.
 """
 
 from __future__ import annotations

@@ -117,7 +117,6 @@ def kube_scheduler() -> tuple[str, ...]:
         "--bind-address=127.0.0.1",
         f"--kubeconfig={_SCHEDULER_CONF}",
         "--leader-elect=false",
-        "--profiling=false",
     )
 
 

@@ -156,6 +156,11 @@ def docker_env(profile: str, *, node: str = "") -> tuple[str, ...]:
     return ("docker-env", f"--profile={profile}", "--shell=none", "--output=json", *((f"--node={node}",) if node else ()))
 
 
+def logs(profile: str, machine: str, lines: int) -> tuple[str, ...]:
+    """``logs`` of one machine's components, the last lines of each."""
+    return ("logs", f"--profile={profile}", f"--node={machine}", f"--length={lines}")
+
+
 def image_list(profile: str) -> tuple[str, ...]:
     """``image ls``."""
     return ("image", "ls", f"--profile={profile}", "--format=json")

@@ -6,6 +6,7 @@ refuses instead: nothing asked for is ever silently ignored.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from localk8s.drivers.base import Change
@@ -14,7 +15,7 @@ from localk8s.drivers.minikube.options import Options, parse_options
 from localk8s.drivers.minikube.profile import ProfileConfig
 from localk8s.drivers.minikube.vm_drivers import VmDriver, vm_driver
 from localk8s.model.errors import WrongStateError
-from localk8s.model.quantities import MIB, format_size
+from localk8s.model.quantities import MIB, format_size, size_argument
 from localk8s.model.spec import ClusterSpec
 
 _FIXED = "minikube cannot change it on an existing cluster"
@@ -74,6 +75,24 @@ def refuse(changes: Sequence[Change], cluster: str, recreate: str) -> None:
     )
 
 
+def start_command(spec: ClusterSpec) -> str:
+    """The ``localk8s start`` line that makes ``spec`` anew."""
+    words = ["localk8s", "start", *([] if spec.name == "default" else ["-c", spec.name]), "--driver", spec.driver]
+    if spec.nodes != 1:
+        words += ["--nodes", str(spec.nodes)]
+    if spec.size.cpus is not None:
+        words += ["--cpus", f"{spec.size.cpus:f}"]
+    if spec.size.memory is not None:
+        words += ["--memory", size_argument(spec.size.memory)]
+    if spec.size.disk is not None:
+        words += ["--disk-size", size_argument(spec.size.disk)]
+    if spec.kubernetes_version is not None:
+        words += ["--kubernetes-version", str(spec.kubernetes_version)]
+    for key, value in sorted(spec.options.items()):
+        words += ["--driver-option", f"{key}={value}"]
+    return shlex.join(words)
+
+
 def _size_changes(recorded: ClusterSpec, wanted: ClusterSpec) -> Iterator[Change]:
     for field, before, after in (
         ("memory", recorded.size.memory, wanted.size.memory),
@@ -113,7 +132,9 @@ def _option_changes(before: Options, after: Options) -> Iterator[Change]:
             yield Change(field, old or "none", new, live=False, reason=reason)
     added = [argument for argument in after.arguments if argument not in before.arguments and argument not in _HARMLESS]
     if added:
-        yield Change("minikube-arg", " ".join(before.arguments) or "none", " ".join(after.arguments), live=False, reason=_UNSURE)
+        yield Change(
+            "minikube-arg", " ".join(before.arguments) or "none", " ".join(after.arguments), live=False, reason=_UNSURE
+        )
 
 
 def _recorded_sizes(profile: ProfileConfig, wanted: ClusterSpec) -> Iterator[Change]:

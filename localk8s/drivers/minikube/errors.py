@@ -81,7 +81,9 @@ _HINTS = {
 _NETWORK = re.compile(
     r"network is unreachable|no such host|i/o timeout|connection refused|TLS handshake timeout|dial tcp: lookup|x509: "
 )
-_PULL = re.compile(r"pull(ing)? image|ImagePull|failed to pull|ErrImagePull|lookup [\w.-]*(registry|gcr\.io|docker\.io)", re.IGNORECASE)
+_PULL = re.compile(
+    r"pull(ing)? image|ImagePull|failed to pull|ErrImagePull|lookup [\w.-]*(registry|gcr\.io|docker\.io)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +110,24 @@ def find_failure(done: Completed, fatal: Event | None = None, step: str = "") ->
     """
     events = parse_events(done.stdout)
     if fatal is None:
-        fatal = next((event for event in reversed(events) if event.kind is EventKind.ERROR and event.exit_code is not None), None)
+        fatal = next(
+            (event for event in reversed(events) if event.kind is EventKind.ERROR and event.exit_code is not None), None
+        )
     if fatal is not None and fatal.exit_code == done.returncode:
         return Failure(done.returncode, fatal.name, fatal.message, fatal.advice, step)
     text = re.search(r"Exiting due to ([A-Z0-9_]+): (.*?)(?:\n\* |\n\S?[╭┌]|\Z)", done.stderr, re.DOTALL)
     if text:
         return Failure(done.returncode, text[1], text[2].strip(), _suggestion(done.stderr), step)
-    said = [event.message for event in events if event.message and "╭" not in event.message and event.kind is not EventKind.STEP]
+    said = [
+        event.message for event in events if event.message and "╭" not in event.message and event.kind is not EventKind.STEP
+    ]
     plain = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     usage = next((line for line in plain if line.startswith("Error: ")), "")
     if "panic:" in done.stderr:
         usage = next(line for line in plain if "panic:" in line)
-    return Failure(done.returncode, "", usage.removeprefix("Error: ") or _last_error(events) or " ".join(said[:1] or plain[-1:]), "", step)
+    return Failure(
+        done.returncode, "", usage.removeprefix("Error: ") or _last_error(events) or " ".join(said[:1] or plain[-1:]), "", step
+    )
 
 
 def to_error(failure: Failure, done: Completed, *, doing: str, cluster: str, vm: str = "") -> Localk8sError:
@@ -165,14 +173,16 @@ def mask_tokens(text: str) -> str:
 
 
 def usable_advice(advice: str, cluster: str) -> str:
-    """minikube's ``advice`` with localk8s's commands in place of minikube's; empty when it has holes or says nothing."""
+    """The ``advice`` of minikube with localk8s's commands in place of minikube's; empty when it has holes or says nothing."""
     text = " ".join(advice.split())
     if not text or _HOLE in text or "{{" in text:
         return ""
     name = _name_option(cluster)
     for command in ("delete", "start", "stop", "status", "logs"):
         flags = " --yes" if command == "delete" else ""
-        text = re.sub(rf"minikube {command}(?: (?:-p|--profile)[ =]\S+?)?(?=['\"`,.]|\s|$)", f"localk8s {command}{name}{flags}", text)
+        text = re.sub(
+            rf"minikube {command}(?: (?:-p|--profile)[ =]\S+?)?(?=['\"`,.]|\s|$)", f"localk8s {command}{name}{flags}", text
+        )
     return "" if re.search(r"\bminikube (config|profile|addons|ssh|node|update)", text) else text
 
 
@@ -204,6 +214,10 @@ def _suggestion(stderr: str) -> str:
 
 def _last_error(events: tuple[Event, ...]) -> str:
     return next(
-        (event.message for event in reversed(events) if event.kind is EventKind.ERROR and event.message and "╭" not in event.message),
+        (
+            event.message
+            for event in reversed(events)
+            if event.kind is EventKind.ERROR and event.message and "╭" not in event.message
+        ),
         "",
     )

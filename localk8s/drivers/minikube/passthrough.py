@@ -76,7 +76,8 @@ def split_arguments(text: str) -> tuple[str, ...]:
             _check_flag(argument)
         elif not awaits_value:
             raise UsageError(
-                f"{argument!r} is no flag of minikube start.", hint=f"localk8s start --driver minikube --minikube-arg --{argument}"
+                f"{argument!r} is no flag of minikube start.",
+                hint=f"localk8s start --driver minikube --minikube-arg --{argument}",
             )
         awaits_value = argument.startswith("-") and "=" not in argument
     return arguments
@@ -133,6 +134,8 @@ def _check_flag(argument: str) -> None:
         hint = f"--minikube-arg {flag}={value.strip()}" if value else ""
         raise UsageError(f"{argument!r} is not one flag of minikube start.", hint=hint)
     if own := _HAS_OWN_OPTION.get(name):
-        raise UsageError(f"minikube's {argument.partition('=')[0]} has its own option here: {own}.", hint=f"localk8s start {own}")
+        raise UsageError(
+            f"minikube's {argument.partition('=')[0]} has its own option here: {own}.", hint=f"localk8s start {own}"
+        )
     if reason := _REFUSED.get(name):
         raise UsageError(f"{argument.partition('=')[0]} cannot be passed to minikube: {reason}.")

@@ -25,7 +25,7 @@ from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec
-from localk8s.model.status import ClusterStatus, Finding
+from localk8s.model.status import ClusterStatus, Finding, NodeRole
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.locks import exclusive
 
@@ -191,15 +191,12 @@ class NativeDriver:
 
 
 def _switch_off(node: NativeNode) -> None:
-    if node.process() is None:
-        node.kill()
-        return
-    node.run(["sv", "-w", "3", "force-stop", f"{SERVICES}/kubelet"], check=False)
-    node.end_gently("kubepods", timeout=_GRACE)
-    stopping = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "containerd"]
-    known = node.run(["ls", SERVICES]).stdout.split()
-    there = [f"{SERVICES}/{name}" for name in stopping if name in known]
-    node.run(["sv", "-w", "5", "force-stop", *there], check=False, timeout=30)
+    """The kubelet first, so that it restarts nothing; then the containers, then etcd; the rest bears a kill."""
+    if node.process() is not None:
+        node.run(["sv", "-w", "3", "force-stop", f"{SERVICES}/kubelet"], check=False)
+        node.end_gently("kubepods", timeout=_GRACE)
+        if node.role is NodeRole.CONTROL_PLANE:
+            node.run(["sv", "-w", "3", "force-stop", f"{SERVICES}/etcd"], check=False)
     node.kill()
 
 
