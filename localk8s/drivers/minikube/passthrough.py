@@ -6,6 +6,7 @@ that would take the cluster out of localk8s's hands is refused.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from localk8s.model.errors import UsageError
@@ -62,12 +63,15 @@ _REFUSED = {
 
 
 def split_arguments(text: str) -> tuple[str, ...]:
-    """The arguments in ``text``, one a line.
+    """The arguments in ``text``, separated by blanks or line ends and quoted as for a shell.
 
     Raises:
         UsageError: one is nothing that ``minikube start`` could take.
     """
-    arguments = tuple(line for line in text.split("\n") if line != "")
+    try:
+        arguments = tuple(shlex.split(text))
+    except ValueError as exc:
+        raise UsageError(f"{text!r} cannot be passed to minikube: a quote is not closed.") from exc
     awaits_value = False
     for argument in arguments:
         if any(not character.isprintable() for character in argument):
@@ -107,7 +111,7 @@ def absorb(options: Mapping[str, str]) -> dict[str, str]:
     for name, values in said.items():
         _put(result, name, values)
     if rest:
-        result["minikube-arg"] = "\n".join(rest)
+        result["minikube-arg"] = shlex.join(rest)
     return result
 
 

@@ -1,0 +1,146 @@
+"""minikube's cache: filled beforehand from a directory or bundle, so that a start needs no network, and looked through.
+
+Only adds files, whole or not at all; never removes or replaces what minikube put there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localk8s.drivers.minikube.profile import Home
+from localk8s.drivers.minikube.vm_drivers import Kind, VmDriver
+from localk8s.model.versions import KubernetesVersion
+
+PROGRAMS = ("kubeadm", "kubelet", "kubectl")
+"""What minikube copies into every node."""
+
+_FOLDERS = ("iso", "kic", "images", "preloaded-tarball", "linux", "darwin", "windows")
+"""What a cache consists of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The cluster whose start shall need no network."""
+
+    version: KubernetesVersion
+    runtime: str
+    driver: VmDriver
+    architecture: str
+
+
+def program_directory(home: Home, version: KubernetesVersion, architecture: str) -> Path:
+    """Where minikube keeps the programs of one version."""
+    return home.cache / "linux" / architecture / str(version)
+
+
+def image_file(home: Home, reference: str, architecture: str) -> Path:
+    """Where minikube keeps the archive of one image.
+
+    Args:
+        reference: registry, name and tag: ``registry.k8s.io/coredns/coredns:v1.10.1``.
+    """
+    name, _, tag = reference.rpartition(":")
+    return home.cache / "images" / architecture / f"{name}_{tag}"
+
+
+def fill_programs(home: Home, source: Path, version: KubernetesVersion, architecture: str) -> int:
+    """Put the programs that are in ``source`` into the cache; returns how many were missing there.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    target = program_directory(home, version, architecture)
+    return sum(_place(source / name, target / name, mode=0o755) for name in PROGRAMS if (source / name).is_file())
+
+
+def fill_images(home: Home, archives: Iterable[tuple[str, Path]], architecture: str) -> int:
+    """Put image archives (reference, file) into the cache; returns how many were missing. Errors as ``fill_programs``."""
+    return sum(_place(archive, image_file(home, reference, architecture)) for reference, archive in archives)
+
+
+def fill_from_cache(home: Home, source: Path) -> int:
+    """Put what a copy of another host's minikube cache holds into this one; returns how many files were missing.
+
+    Args:
+        source: the copy itself, or a directory that has it as ``cache``, ``.minikube/cache`` or ``minikube/cache``.
+    """
+    return sum(_place(file, home.cache / file.relative_to(root)) for root in _caches(source) for file in _files(root))
+
+
+def missing(home: Home, wanted: Wanted) -> tuple[str, ...]:
+    """What a start without a network would lack, for people; empty when it is all there.
+
+    Images are not looked for where they need not come from the cache: on this host itself, and on remote machines.
+    """
+    programs = program_directory(home, wanted.version, wanted.architecture)
+    lacking = [f"{name} {wanted.version}" for name in PROGRAMS if not (programs / name).is_file()]
+    kind = wanted.driver.kind
+    if kind is Kind.CONTAINER and not any(_listed(home.cache / "kic" / wanted.architecture, "*.tar")):
+        lacking.append("the node's image (kicbase)")
+    if kind is Kind.VM and not any(_listed(home.cache / "iso" / wanted.architecture, "*.iso")):
+        lacking.append("the machine's image (ISO)")
+    if wanted.driver.preloads and not has_preload(home, wanted) and not _has_images(home, wanted):
+        lacking.append(f"the images of Kubernetes {wanted.version} (a preload, or each of them)")
+    return tuple(lacking)
+
+
+def has_preload(home: Home, wanted: Wanted) -> bool:
+    """Whether the archive of all images is there, of whichever generation."""
+    runtime = "cri-o" if wanted.runtime == "crio" else wanted.runtime
+    pattern = f"preloaded-images-k8s-v*-{wanted.version}-{runtime}-overlay*-{wanted.architecture}.tar.lz4"
+    return any(_listed(home.cache / "preloaded-tarball", pattern))
+
+
+def cached_versions(home: Home, architecture: str) -> tuple[str, ...]:
+    """The Kubernetes versions whose programs are all in the cache, oldest first."""
+    folders = _listed(home.cache / "linux" / architecture, "v*")
+    whole = [folder.name for folder in folders if all((folder / name).is_file() for name in PROGRAMS)]
+    return tuple(sorted(whole, key=lambda name: [int(part) if part.isdecimal() else 0 for part in name[1:].split(".")]))
+
+
+def _has_images(home: Home, wanted: Wanted) -> bool:
+    roots = _listed(home.cache / "images" / wanted.architecture, "*")
+    return any(any(_listed(root, f"kube-apiserver_{wanted.version}")) for root in roots)
+
+
+def _caches(source: Path) -> Iterator[Path]:
+    for place in (source, source / "cache", source / ".minikube" / "cache", source / "minikube" / "cache"):
+        if any((place / name).is_dir() for name in _FOLDERS[:4]) or any(_listed(place / "linux", "*/v*/kubeadm")):
+            yield place
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for name in _FOLDERS:
+        for directory, _, files in os.walk(root / name):
+            yield from (
+                path for file in files if not (path := Path(directory) / file).is_symlink() and not file.endswith(".lock")
+            )
+
+
+def _listed(directory: Path, pattern: str) -> list[Path]:
+    try:
+        return list(directory.glob(pattern))
+    except OSError:
+        return []
+
+
+def _place(source: Path, target: Path, *, mode: int = 0o644) -> int:
+    """Copy one file unless it is there; a hard link is not made, because minikube changes modes. Returns 1 if copied."""
+    if target.exists():
+        return 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        shutil.copyfile(source, part)
+        os.chmod(part, mode)
+        os.replace(part, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    return 1

@@ -1,0 +1,107 @@
+"""Images of a cluster through minikube, verified: minikube itself exits 0 when loading or removing one has failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from localk8s.drivers.minikube import arguments
+from localk8s.drivers.minikube.errors import find_failure, to_error
+from localk8s.drivers.minikube.tool import QUESTION, Minikube
+from localk8s.model.errors import CommandError, NotFoundError
+from localk8s.model.node import Completed
+
+_LOAD = 900.0
+"""Seconds loading may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterImage:
+    """An image in the cluster."""
+
+    id: str
+    """SHA-256, without a prefix."""
+    tags: tuple[str, ...]
+    size: int
+    """Bytes."""
+
+
+def parse_images(stdout: str) -> tuple[ClusterImage, ...] | None:
+    """The images in ``image ls --format=json``, by id; None when that is not what was printed."""
+    try:
+        items = [
+            ClusterImage(str(item["id"]).removeprefix("sha256:"), tuple(item.get("repoTags") or ()), int(item.get("size") or 0))
+            for item in json.loads(stdout) or ()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return tuple(sorted(items, key=lambda image: image.id))
+
+
+def list_images(tool: Minikube, profile: str, cluster: str) -> tuple[ClusterImage, ...]:
+    """The images on the running nodes; none on a stopped cluster, which minikube does not call an error.
+
+    Raises:
+        Localk8sError: minikube cannot say.
+    """
+    done = tool.run(arguments.image_list(profile), timeout=QUESTION)
+    images = parse_images(done.stdout) if done.returncode == 0 else None
+    if images is None:
+        raise to_error(find_failure(done), done, doing="list images", cluster=cluster)
+    return images
+
+
+def load_image(tool: Minikube, profile: str, cluster: str, archive: Path, references: Sequence[str]) -> None:
+    """Load ``archive`` and make sure that it is there afterwards.
+
+    Args:
+        references: the names and tags that the archive holds.
+
+    Raises:
+        NotFoundError: there is no such file.
+        CommandError: it was not loaded, whatever minikube's exit code said.
+    """
+    if not archive.is_file():
+        raise NotFoundError(f"There is no image archive {archive}.")
+    done = tool.run(arguments.image_load(profile, archive), timeout=_LOAD)
+    if done.returncode != 0:
+        raise to_error(find_failure(done), done, doing=f"load {archive.name}", cluster=cluster)
+    there = {tag for image in list_images(tool, profile, cluster) for tag in image.tags}
+    lacking = [reference for reference in references if not there & _spellings(reference)]
+    if lacking:
+        raise _not_done(done, f"load {', '.join(lacking)}")
+
+
+def remove_image(tool: Minikube, profile: str, cluster: str, reference: str) -> None:
+    """Remove an image and make sure that it is gone.
+
+    Raises:
+        CommandError: it is still there, whatever minikube's exit code said.
+    """
+    done = tool.run(arguments.image_remove(profile, reference), timeout=QUESTION)
+    if done.returncode != 0:
+        raise to_error(find_failure(done), done, doing=f"remove {reference}", cluster=cluster)
+    if any(set(image.tags) & _spellings(reference) for image in list_images(tool, profile, cluster)):
+        raise _not_done(done, f"remove {reference}")
+
+
+def _spellings(reference: str) -> set[str]:
+    """How a runtime may spell ``reference``: short names belong to Docker Hub."""
+    first = reference.split("/")[0]
+    if "/" in reference and ("." in first or ":" in first or first == "localhost"):
+        return {reference}
+    path = reference if "/" in reference else f"library/{reference}"
+    return {reference, f"docker.io/{path}", f"docker.io/{reference}"}
+
+
+def _not_done(done: Completed, what: str) -> CommandError:
+    return CommandError(
+        done.argv,
+        done.returncode,
+        done.stdout,
+        done.stderr,
+        message=f"minikube did not {what}, although it says so (exit {done.returncode}).",
+        hint="localk8s status",
+    )

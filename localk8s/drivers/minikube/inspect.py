@@ -1,0 +1,185 @@
+"""What a cluster is right now, from two sides asked at once: minikube, and the Kubernetes API. Never takes long, never raises
+but for "not there".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
+from localk8s.drivers.minikube.machines import kubernetes_name, ordered_nodes, role_of
+from localk8s.drivers.minikube.profile import ProfileConfig, ProfileNode
+from localk8s.drivers.minikube.session import Session
+from localk8s.drivers.minikube.status import Answer, MachineStatus, StatusReport, cluster_state, machine_fault, machine_state
+from localk8s.drivers.minikube.vm_drivers import VmDriver, vm_driver
+from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
+from localk8s.model.spec import ClusterSpec, NodeSize
+from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
+from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
+
+_LIMIT = 1.8
+"""Seconds for both sides; ``inspect`` has two in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiView:
+    """What the API said."""
+
+    nodes: Sequence[Mapping[str, Any]] | None
+    """None when it did not answer."""
+    endpoint: str
+    reason: str = ""
+
+
+def inspect(session: Session, spec: ClusterSpec) -> ClusterStatus:
+    """See ``Driver.inspect``."""
+    try:
+        config = session.config()
+    except Localk8sError as exc:
+        return ClusterStatus(spec.name, spec.driver, ClusterState.BROKEN, spec.kubernetes_version, reasons=(exc.message,))
+    if config is None:
+        return _without_profile(session, spec)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        api: Future[ApiView] = pool.submit(_ask_api, session)
+        report = _ask_minikube(session)
+        view = api.result()
+    if report is not None and report.answer is Answer.NOT_FOUND:
+        return _without_profile(session, spec)
+    return judge(session.name_option, spec, config, report, view)
+
+
+def judge(
+    name_option: str, spec: ClusterSpec, config: ProfileConfig, report: StatusReport | None, view: ApiView
+) -> ClusterStatus:
+    """What the two sides say together. Pure.
+
+    Args:
+        name_option: how the cluster is named in a hint: `` -c NAME``, or nothing.
+        spec: as recorded by localk8s.
+        config: as recorded by minikube.
+        report: what minikube says; None when it did not say anything in time.
+        view: what the API says.
+    """
+    driver = vm_driver(config.driver)
+    size = spec.size if driver.bounds_size else NodeSize()
+    nodes = tuple(_node(config, node, driver, report, view, size) for node in ordered_nodes(config))
+    state, reasons = _state(name_option, driver, report, view, nodes)
+    version = _version(config.kubernetes_version) or spec.kubernetes_version
+    return ClusterStatus(spec.name, spec.driver, state, version, nodes, reasons, view.endpoint)
+
+
+def _state(
+    name_option: str, driver: VmDriver, report: StatusReport | None, view: ApiView, nodes: Sequence[NodeStatus]
+) -> tuple[ClusterState, tuple[str, ...]]:
+    if report is None:
+        if view.nodes is None:
+            return ClusterState.UNKNOWN, (f"neither minikube nor the API answered within {_LIMIT:g} s",)
+        return _api_state(name_option, nodes)
+    state, reasons = cluster_state(report, driver.kind)
+    mend = f"localk8s start{name_option} brings it back"
+    if state is ClusterState.BROKEN:
+        again = f"localk8s delete{name_option}, then start, makes it anew" if report.answer is Answer.GONE else mend
+        return state, (*reasons, again)
+    if state is not ClusterState.RUNNING:
+        return state, reasons
+    if view.nodes is None:
+        why = "minikube's kubeconfig points elsewhere" if report.kubeconfig_stale else view.reason
+        return ClusterState.BROKEN, (f"the API does not answer: {why}", mend)
+    return _api_state(name_option, nodes)
+
+
+def _api_state(name_option: str, nodes: Sequence[NodeStatus]) -> tuple[ClusterState, tuple[str, ...]]:
+    """The API answers: the nodes decide."""
+    bad = tuple(node.reason or f"{node.name} is {node.state.value}" for node in nodes if node.state is not NodeState.READY)
+    if not bad:
+        return ClusterState.RUNNING, ()
+    starting = all(node.state in (NodeState.READY, NodeState.NOT_READY) for node in nodes)
+    return (ClusterState.STARTING if starting else ClusterState.BROKEN), bad
+
+
+def _node(
+    config: ProfileConfig, node: ProfileNode, driver: VmDriver, report: StatusReport | None, view: ApiView, size: NodeSize
+) -> NodeStatus:
+    from localk8s.kube.readiness import node_state
+
+    machine, name = config.machine_name(node), kubernetes_name(config, node, driver)
+    told = _told(machine, report)
+    seen = _seen(name, node, view, alone=len(config.nodes) == 1)
+    state, reason = _machine_word(told, report, driver)
+    if seen is not None and state in (NodeState.READY, NodeState.UNKNOWN):
+        state, reason = node_state(seen)
+    elif state is NodeState.READY:
+        state = NodeState.NOT_READY
+        reason = "it is not among the API's nodes" if view.nodes is not None else "the API does not answer"
+    address = _live_address(seen) or ("" if state in (NodeState.STOPPED, NodeState.BROKEN) else node.address)
+    return NodeStatus(name, role_of(node), state, address, size, reason)
+
+
+def _machine_word(told: MachineStatus | None, report: StatusReport | None, driver: VmDriver) -> tuple[NodeState, str]:
+    """What minikube says about one machine; a machine of which it says nothing is unknown, or gone."""
+    if told is not None:
+        return machine_state(told, driver.kind), machine_fault(told, driver.kind)
+    if report is not None and report.answer is Answer.GONE:
+        return NodeState.BROKEN, report.reason
+    return NodeState.UNKNOWN, ""
+
+
+def _told(machine: str, report: StatusReport | None) -> MachineStatus | None:
+    return next((status for status in report.machines if status.name == machine), None) if report else None
+
+
+def _seen(name: str, node: ProfileNode, view: ApiView, *, alone: bool) -> Mapping[str, Any] | None:
+    """The API's node of that name or address; where there is one machine and one node, they are the same."""
+    nodes = view.nodes or ()
+    for found in nodes:
+        if found["metadata"]["name"] == name or (node.address and _live_address(found) == node.address and alone):
+            return found
+    return nodes[0] if alone and len(nodes) == 1 else None
+
+
+def _live_address(node: Mapping[str, Any] | None) -> str:
+    """The address that the kubelet reports now, which may be another than the one that was saved."""
+    addresses = ((node or {}).get("status") or {}).get("addresses") or ()
+    return next(
+        (str(item["address"]) for item in addresses if item.get("type") == "InternalIP" and ":" not in item["address"]), ""
+    )
+
+
+def _ask_minikube(session: Session) -> StatusReport | None:
+    try:
+        return session.status(timeout=_LIMIT, quick=True)
+    except Localk8sError:
+        return None
+
+
+def _ask_api(session: Session) -> ApiView:
+    from localk8s.kube.paths import api_path
+    from localk8s.kube.rest import RestClient
+
+    endpoint = ""
+    try:
+        text = read_kubeconfig(session.kubeconfig, session.profile, session.cluster)
+        client = RestClient.from_kubeconfig(text, timeout=_LIMIT)
+        endpoint = client.endpoint.url
+        return ApiView(client.get(api_path("v1", "nodes"))["items"], endpoint)
+    except (Localk8sError, KeyError, TypeError) as exc:
+        return ApiView(None, endpoint, str(exc).rstrip("."))
+
+
+def _without_profile(session: Session, spec: ClusterSpec) -> ClusterStatus:
+    """There is no profile: nothing at all, or one that was lost after localk8s had laid claim to it."""
+    claim = session.claims.load(spec.name)
+    if claim is None or not claim.finished:
+        raise NotFoundError(f'minikube has nothing of cluster "{spec.name}".', hint=f"localk8s start{session.name_option}")
+    reason = f"minikube's profile {session.profile} is gone: localk8s start{session.name_option} makes it anew"
+    return ClusterStatus(spec.name, spec.driver, ClusterState.BROKEN, spec.kubernetes_version, reasons=(reason,))
+
+
+def _version(text: str) -> KubernetesVersion | None:
+    try:
+        return parse_kubernetes_version(text) if text else None
+    except UsageError:
+        return None

@@ -1,0 +1,164 @@
+"""Ready beyond minikube's own word: the API answers, every node is ready, and a name resolves inside the cluster.
+
+minikube returns before cluster DNS answers, by tens of seconds. The question goes to the DNS service's own address,
+from the node over ssh (this host has no route to it), or from this host where it is the node. No packet for a cluster
+address is ever sent by a host that is not in the cluster.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localk8s.kube.dns_query import Answer, MalformedError, RecordType, decode_answer, encode_question, query
+from localk8s.kube.paths import api_path
+from localk8s.kube.readiness import READY, Readiness, check_api, judge_dns, judge_node
+from localk8s.model.errors import KubernetesError, Localk8sError
+from localk8s.model.node import Node
+from localk8s.model.progress import Step
+from localk8s.system.wait import Pending, wait_until
+
+if TYPE_CHECKING:
+    from localk8s.kube.rest import RestClient
+
+_LOOK = 3.0
+"""Seconds one question to the API may take."""
+_API_INTERVAL, _DNS_INTERVAL = 0.2, 0.5
+
+_ASK = r"""exec 3<>"/dev/tcp/$1/$2" || exit 69
+printf '%b' "$3" >&3
+set -- $(timeout 3 dd bs=1 count=2 <&3 2>/dev/null | od -An -tu1)
+[ "$#" = 2 ] || exit 70
+timeout 3 dd bs=1 count=$(($1 * 256 + $2)) <&3 2>/dev/null | base64
+"""
+"""Asks over TCP with what every machine of minikube's has: bash, coreutils."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsService:
+    """Cluster DNS as the API describes it."""
+
+    address: str
+    port: int
+    """For TCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds to wait for each part of being ready."""
+
+    api: float = 60.0
+    nodes: float = 180.0
+    dns: float = 180.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def wait_ready(
+    client: RestClient,
+    machines: tuple[Node, ...],
+    step: Step,
+    limits: Limits,
+    *,
+    on_this_host: bool,
+    domain: str = "cluster.local",
+) -> None:
+    """Wait until the cluster can be used.
+
+    Args:
+        client: of the cluster's API.
+        machines: the nodes that must be ready; the first answers for DNS.
+        step: told what is waited for.
+        limits: how long.
+        on_this_host: whether this host is the node, and so reaches cluster addresses itself.
+        domain: the cluster's DNS domain.
+
+    Raises:
+        WaitTimeoutError: it did not become ready; the message says what is missing.
+    """
+    hint = "kubectl get pods -A, and: localk8s logs"
+    step.progress(0, 3, "the API server")
+    _wait(lambda: check_api(client, timeout=_LOOK), "the API server", limits.api, hint)
+    step.progress(1, 3, "nodes")
+    _wait(lambda: look_at_nodes(client, len(machines)), "the nodes to be ready", limits.nodes, hint)
+    step.progress(2, 3, "cluster DNS")
+    ask = _ask_from_here if on_this_host else _asker(machines[0])
+    _wait(lambda: look_at_dns(client, ask, domain), "cluster DNS", limits.dns, hint, interval=_DNS_INTERVAL)
+    step.progress(3, 3, "")
+    count = len(machines)
+    step.finish_as(f"ready: API, {count} node{'s' if count != 1 else ''}, DNS")
+
+
+def look_at_nodes(client: RestClient, count: int) -> Readiness:
+    """Whether so many nodes are there, all of them ready."""
+    nodes = client.get(api_path("v1", "nodes"), timeout=_LOOK)["items"]
+    if len(nodes) < count:
+        return Readiness(False, f"{len(nodes)} of {count} nodes have joined")
+    return next((judged for node in nodes if not (judged := judge_node(node))), READY)
+
+
+def look_at_dns(client: RestClient, ask: Callable[[DnsService, str], Answer], domain: str) -> Readiness:
+    """Whether the API server's own name resolves to its own service address."""
+    services = {
+        name: client.get(api_path("v1", "services", namespace=space, name=name), timeout=_LOOK) for space, name in _SERVICES
+    }
+    dns = dns_service(services["kube-dns"])
+    if dns is None:
+        return Readiness(False, "the DNS service has no address")
+    name = f"kubernetes.default.svc.{domain}"
+    return judge_dns(ask(dns, name), name, str(services["kubernetes"]["spec"].get("clusterIP") or ""))
+
+
+_SERVICES = (("kube-system", "kube-dns"), ("default", "kubernetes"))
+
+
+def dns_service(service: Mapping[str, Any]) -> DnsService | None:
+    """Where cluster DNS listens, from its Service; None when it has no address."""
+    spec = service.get("spec") or {}
+    address = str(spec.get("clusterIP") or "")
+    if not re.fullmatch(r"[0-9a-fA-F.:]+", address):
+        return None
+    ports = [
+        int(port["port"]) for port in spec.get("ports") or () if port.get("protocol") == "TCP" and port.get("name") != "metrics"
+    ]
+    return DnsService(address, ports[0] if ports else 53)
+
+
+def _ask_from_here(dns: DnsService, name: str) -> Answer:
+    return query(dns.address, name, port=dns.port, timeout=2.0, tcp=True)
+
+
+def _asker(node: Node) -> Callable[[DnsService, str], Answer]:
+    def ask(dns: DnsService, name: str) -> Answer:
+        question = encode_question(0x6B38, name, RecordType.A)
+        packed = struct.pack("!H", len(question)) + question
+        text = "".join(f"\\x{byte:02x}" for byte in packed)
+        try:
+            done = node.run(["bash", "-c", _ASK, "bash", dns.address, str(dns.port), text], timeout=15.0, check=False)
+            answer = decode_answer(base64.b64decode(done.stdout), question) if done.returncode == 0 else None
+        except (MalformedError, binascii.Error, Localk8sError) as exc:
+            raise KubernetesError(f"The DNS server {dns.address} cannot be asked from {node.name}: {exc}") from exc
+        if answer is None:
+            raise KubernetesError(f"The DNS server {dns.address} does not answer {node.name}.", details=done.stderr)
+        return answer
+
+    return ask
+
+
+def _wait(look: Callable[[], Readiness], what: str, limit: float, hint: str, *, interval: float = _API_INTERVAL) -> None:
+    def ready() -> bool:
+        try:
+            judged = look()
+        except KubernetesError as exc:
+            raise Pending(exc.message.rstrip(".")) from exc
+        if not judged:
+            raise Pending(judged.reason)
+        return True
+
+    wait_until(ready, what=what, timeout=limit, interval=interval, hint=hint)

@@ -1,0 +1,156 @@
+"""One cluster in the hands of one command: its claim, its profile, its minikube, and how a minikube command is followed.
+
+Owns no recipe (``lifecycle`` does); everything that several recipes need is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from localk8s.drivers.minikube import arguments
+from localk8s.drivers.minikube.claim import Claim, Claims
+from localk8s.drivers.minikube.errors import find_failure, mask_tokens, to_error
+from localk8s.drivers.minikube.machines import make_nodes
+from localk8s.drivers.minikube.profile import Home, ProfileConfig, load_profile, other_machines
+from localk8s.drivers.minikube.progress import EventReporter, step_title
+from localk8s.drivers.minikube.status import StatusReport, parse_status
+from localk8s.drivers.minikube.tool import QUESTION, Minikube
+from localk8s.model.errors import CommandError, UsageError, WaitTimeoutError, WrongStateError
+from localk8s.model.node import Completed, Node
+from localk8s.model.progress import Reporter
+from localk8s.system.process import HostRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a command on one cluster works with."""
+
+    cluster: str
+    profile: str
+    vm: str
+    """minikube's driver; empty when nobody knows it any more."""
+    home: Home
+    claims: Claims
+    tool: Minikube
+    runner: HostRunner
+
+    @property
+    def name_option(self) -> str:
+        """How the cluster is named in a hint."""
+        return "" if self.cluster == "default" else f" -c {self.cluster}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The private kubeconfig."""
+        return self.claims.kubeconfig(self.cluster)
+
+    def config(self) -> ProfileConfig | None:
+        """The profile as recorded; None when it is not there."""
+        return load_profile(self.home, self.profile)
+
+    def existing(self) -> ProfileConfig:
+        """The profile as recorded.
+
+        Raises:
+            WrongStateError: it is not there.
+        """
+        found = self.config()
+        if found is None:
+            raise WrongStateError(
+                f'minikube has no profile {self.profile} for cluster "{self.cluster}".',
+                hint=f"localk8s start{self.name_option}",
+            )
+        return found
+
+    def nodes(self, profile: ProfileConfig) -> tuple[Node, ...]:
+        """The machines of the profile."""
+        return make_nodes(self.runner, self.home, profile, self.claims.known_hosts(self.cluster))
+
+    def status(self, *, timeout: float = QUESTION, quick: bool = False) -> StatusReport:
+        """What minikube says about its machines.
+
+        Raises:
+            CommandError: it did not answer in time.
+        """
+        done = self.tool.run(arguments.status(self.profile), timeout=timeout, quick=quick)
+        return parse_status(done.stdout, done.stderr, done.returncode)
+
+    def follow(self, argv: Sequence[str], report: Reporter, *, doing: str, timeout: float, setting: str) -> None:
+        """Run a command that emits events, as steps of the recipe.
+
+        Args:
+            argv: for minikube.
+            report: shown the steps.
+            doing: what it is to do, as it reads after "could not".
+            timeout: seconds; beyond that the step that hangs is named.
+            setting: the option that sets ``timeout``.
+
+        Raises:
+            WaitTimeoutError: it did not end in time.
+            Localk8sError: it failed; see ``errors``.
+        """
+        with EventReporter(report) as watching:
+            try:
+                done = self.tool.run(argv, timeout=timeout, on_line=watching.line)
+            except CommandError as exc:
+                if exc.returncode is not None or "did not end" not in exc.message:
+                    raise
+                raise self._hangs(watching, exc, doing, timeout, setting) from exc
+            if done.returncode != 0:
+                failure = find_failure(done, watching.follower.failure, watching.follower.step)
+                raise to_error(failure, done, doing=doing, cluster=self.cluster, vm=self.vm)
+            watching.succeeded()
+
+    def plain(self, argv: Sequence[str], *, doing: str, timeout: float) -> Completed:
+        """Run a command that prints no events.
+
+        Raises:
+            CommandError: it did not end in time.
+            Localk8sError: it failed; see ``errors``.
+        """
+        done = self.tool.run(argv, timeout=timeout)
+        if done.returncode != 0:
+            raise to_error(find_failure(done), done, doing=doing, cluster=self.cluster, vm=self.vm)
+        return done
+
+    def _hangs(self, watching: EventReporter, exc: CommandError, doing: str, timeout: float, setting: str) -> WaitTimeoutError:
+        step = watching.follower.step
+        what = step_title(step)[1] if step else "the beginning"
+        said = watching.last_event.message if watching.last_event else ""
+        last = f' (last word: "{" ".join(said.split())[:160]}")' if said else ""
+        where = f'step "{step}", {what}' if step else what
+        return WaitTimeoutError(
+            f"minikube did not {doing} within {timeout:.0f} s: it hangs at {where}{last}.",
+            hint=f"localk8s delete{self.name_option} --yes, or give it longer: --driver-option {setting}=3600",
+            details=mask_tokens(exc.details),
+        )
+
+
+def refuse_foreign(session: Session, config: ProfileConfig | None, claim: Claim | None) -> None:
+    """Refuse a profile that belongs to somebody else, and names that minikube would confuse.
+
+    Raises:
+        WrongStateError: the profile is the user's own, or another cluster's.
+        UsageError: a machine of another profile bears the name.
+    """
+    holder = session.claims.holder(session.profile, str(session.home.root))
+    if holder not in (None, session.cluster):
+        raise WrongStateError(
+            f'minikube\'s {session.vm} driver takes one profile, called {session.profile}, and cluster "{holder}" has it.',
+            hint=f"localk8s delete -c {holder}, or another --vm-driver",
+        )
+    if config is not None and claim is None and not session.profile.startswith("localk8s-"):
+        raise WrongStateError(
+            f"minikube already has a profile {session.profile} that localk8s did not make; it is left alone.",
+            hint=f"minikube delete -p {session.profile}, or another --vm-driver",
+        )
+    taken = other_machines(session.home, session.profile)
+    names = [session.profile, *(config.machine_names if config else ())]
+    clash = next((name for name in names if name in taken), None)
+    if clash is not None:
+        raise UsageError(
+            f"minikube already has a machine called {clash}, a node of profile {taken[clash]}.",
+            hint=f"localk8s start -c {session.cluster}-cluster --driver minikube",
+        )
