@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,11 +128,17 @@ def openapi_packages(source: Path) -> tuple[str, ...]:
     """Import paths of all packages below ``source`` that ask for an OpenAPI definition, sorted."""
     found = set()
     for top, prefix in (("pkg", "k8s.io/kubernetes/pkg"), ("vendor/k8s.io", "k8s.io")):
-        for file in (source / top).rglob("*.go"):
+        for file in _go_files(source / top):
             path = file.parent.relative_to(source / top).as_posix()
             if not any(part in path for part in _OPENAPI_LEFT_OUT) and _OPENAPI_TAG in file.read_bytes():
                 found.add(f"{prefix}/{path}")
     return tuple(sorted(found))
+
+
+def _go_files(top: Path) -> Iterator[Path]:
+    """Every Go file below ``top``, through links too: Debian links ``vendor/k8s.io`` into the staging tree."""
+    for current, _, names in os.walk(top, followlinks=True):
+        yield from (Path(current, name) for name in names if name.endswith(".go"))
 
 
 @dataclass
