@@ -188,7 +188,7 @@ def test_each_thread_has_its_connection(client: RestClient, server: Server) -> N
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_a_connection_that_the_server_closed_is_replaced(client: RestClient, server: Server, method: str) -> None:
     client.get("/once")
-    client._local.connection.sock.recv(1, socket.MSG_PEEK)  # until it has been closed
+    client._local.kept.connection.sock.recv(1, socket.MSG_PEEK)  # until it has been closed
     client.get("/a") if method == "get" else client.post("/a", {})
     assert len(server.seen) == 2 and server.seen[0][4] != server.seen[1][4]
 

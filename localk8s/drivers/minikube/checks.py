@@ -1,4 +1,7 @@
-"""Whether this host can run a cluster by minikube: findings for ``doctor`` and before a start. Changes nothing, never raises."""
+"""Whether this host can run a cluster by minikube: findings for ``doctor`` and before a start.
+
+Looks only: changes nothing and raises nothing.
+"""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ def to_error(failure: Failure, done: Completed, *, doing: str, cluster: str, vm:
     message = message if message.endswith((".", "…", "!")) else f"{message}."
     hint = _hint(failure, cluster, vm)
     if kind is CommandError:
-        return CommandError(done.argv, done.returncode, done.stdout, done.stderr, message=message, hint=hint)
+        said = (mask_tokens(done.stdout), mask_tokens(done.stderr))
+        return CommandError(done.argv, done.returncode, *said, message=message, hint=hint)
     return kind(message, hint=hint, details=mask_tokens(f"{failure.message}\n{done.stderr}".strip()))
 
 
