@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
 from localk8s.drivers.native import checks, inspection, network, recipe
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.machine import NativeNode
-from localk8s.drivers.native.node_files import SERVICES
+from localk8s.drivers.native.node_files import LOGS, SERVICES
 from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
@@ -39,6 +40,7 @@ INFO = DriverInfo(
             Feature.COPY,
             Feature.IMAGES,
             Feature.HOST_ROUTES,
+            Feature.NO_WAIT,
         }
     ),
     platforms=frozenset({"linux"}),
@@ -99,7 +101,8 @@ class NativeDriver:
 
     def create(self, spec: ClusterSpec, report: Reporter) -> None:
         """Bring ``spec`` up; see ``recipe``."""
-        recipe.bring_up(self._cluster(spec, plan=True), self._context.artifacts, self._context.host, report)
+        context = self._context
+        recipe.bring_up(self._cluster(spec, plan=True), context.artifacts, context.host, report, wait=context.wait)
 
     def start(self, spec: ClusterSpec, report: Reporter) -> None:
         """The same recipe: every step is idempotent."""
@@ -148,6 +151,25 @@ class NativeDriver:
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """Directories, links and control groups of clusters without a record."""
         return checks.leftovers(known, self._context)
+
+    def prepare(self, spec: ClusterSpec, report: Reporter) -> None:
+        """See ``SupportsPrepare``."""
+        assert spec.kubernetes_version is not None  # noqa: S101 - ``complete`` filled it in
+        recipe.prepare(spec.kubernetes_version, self._context.artifacts, report)
+
+    def kubectl(self, spec: ClusterSpec) -> Path | None:
+        """See ``SupportsKubectl``: the cluster keeps its own programs."""
+        program = self._directory(spec.name).binaries / "kubectl"
+        return program if program.is_file() else None
+
+    def logs(self, spec: ClusterSpec, node: str, lines: int) -> str:
+        """See ``SupportsLogs``: what the supervised services of the node wrote."""
+        found = next(each for each in self.nodes(spec) if each.name == node)
+        text = ""
+        for service in sorted(found.run(["ls", LOGS]).stdout.split()):
+            last = found.run(["tail", "-n", str(lines), f"{LOGS}/{service}/current"], check=False).stdout
+            text += f"==> {service} <==\n{last}\n"
+        return text
 
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
         """What installs the missing tools."""

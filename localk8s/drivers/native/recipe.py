@@ -19,16 +19,17 @@ from localk8s.artifacts.kinds import Image, ImageRole
 from localk8s.drivers.native.cluster import NativeCluster
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.network import allow_egress, has_uplink, lay_host_network, route_batch, run_batch
-from localk8s.drivers.native.node_files import CTR, LOGS
+from localk8s.drivers.native.node_files import CTR, DNS_CONF, LOGS
 from localk8s.drivers.native.plan import NodePlan
 from localk8s.drivers.native.storage import keep_programs
 from localk8s.kube.readiness import wait_api, wait_dns, wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import phases
-from localk8s.kubeadm.parameters import PROXY_CONF, JoinTicket, KubeadmParameters
+from localk8s.kubeadm.parameters import ADMIN_CONF, PROXY_CONF, JoinTicket, KubeadmParameters
 from localk8s.model.errors import CommandError, KubernetesError
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.status import NodeRole
+from localk8s.model.versions import KubernetesVersion
 from localk8s.system.host import Host
 from localk8s.system.wait import Pending, wait_until
 
@@ -54,8 +55,8 @@ class Bringing:
         return next(image.reference for image in self.images if image.role is ImageRole.PAUSE)
 
 
-def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: Reporter) -> None:
-    """From nothing, from stopped or from half-way to Running.
+def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: Reporter, *, wait: bool = True) -> None:
+    """From nothing, from stopped or from half-way to Running; without ``wait`` nodes and DNS may follow.
 
     Raises:
         Localk8sError: a step failed; what was made stays, the next call goes on.
@@ -85,8 +86,18 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
         with report.step("ready", "waiting for API, nodes and DNS") as step:
             for future in (*imports, publishing, *announcing):
                 future.result()
-            wait_until_ready(bringing, client)
-            step.finish_as(f"ready: API, {plural(count, 'node')}, DNS")
+            if wait:
+                wait_until_ready(bringing, client)
+            step.finish_as(f"ready: API, {plural(count, 'node')}, DNS" if wait else "ready: API")
+
+
+def prepare(version: KubernetesVersion, artifacts: Artifacts, report: Reporter) -> None:
+    """Fetch and build what a cluster of ``version`` is made of; afterwards it needs no network."""
+    with report.step("fetch", f"having Kubernetes {version} ready") as step:
+        binaries = artifacts.kubernetes(version, None, step)
+        artifacts.node_tools(step)
+        artifacts.images(binaries, _ROLES, step)
+        step.finish_as(f"have Kubernetes {version} ({binaries.source}), node tools and images")
 
 
 def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
@@ -128,10 +139,17 @@ def start_control_plane(bringing: Bringing) -> RestClient:
     node = bringing.cluster.control_plane
     phases.create_credentials(node, bringing.parameters)
     phases.start_kubelet_files(node)
+    give_dns_credentials(node)
     conf = phases.admin_conf(node, bringing.parameters)
     client = RestClient.from_kubeconfig(node.read(conf).decode(), timeout=10)
     wait_api(client, timeout=180)
     return client
+
+
+def give_dns_credentials(node: NativeNode) -> None:
+    """Write the DNS feeder's kubeconfig; the feeder starts when it is there."""
+    view = ["kubectl", "config", "view", "--raw", "--output", "json", "--kubeconfig", ADMIN_CONF]
+    node.write(DNS_CONF, node.run(view).stdout, mode=0o600)
 
 
 def announce_dns(bringing: Bringing, client: RestClient) -> None:
