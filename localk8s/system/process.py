@@ -75,6 +75,10 @@ class HostRunner:
         """A runner like this one that puts ``prefix`` before every command."""
         return HostRunner(log=self._log, echo=self._echo, prefix=prefix, mask=self._mask, running=self._running)
 
+    def hide(self, secret: str) -> None:
+        """Hide ``secret``, which a program has just made, in the log and the errors from now on."""
+        self._mask.add(secret)
+
     def run(
         self,
         argv: Sequence[str],
