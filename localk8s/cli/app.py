@@ -39,6 +39,9 @@ _COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
     ("version", looking.version, _HOST, "localk8s version -o json"),
 )
 
+COMMAND_NAMES = (*(name for name, *_ in _COMMANDS), "config view")
+"""Every command, as it is typed."""
+
 
 def build_app() -> typer.Typer:
     """The whole command tree."""

@@ -1,0 +1,58 @@
+# The two commands: make demo, make test. Everything they need is set up on the way; what is there already is kept.
+# As root nothing else is needed; as an ordinary user sudo is used for what needs root, and only for that.
+
+BIN := .venv/bin
+READY := .venv/.installed
+CACHE := $(or $(LOCALK8S_CACHE),$(HOME)/.cache/localk8s)
+# Clusters need root. The cache stays that of whoever calls make; so does the kubeconfig.
+ROOT := $(if $(filter 0,$(shell id -u)),env,sudo env LOCALK8S_CACHE=$(CACHE) KUBECONFIG=$(or $(KUBECONFIG),$(HOME)/.kube/config)) PATH=$(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
+# A network of one's own without an uplink: proves that nothing is fetched, and nothing leaves the machine.
+ALONE := $(ROOT) unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
+PYTEST := $(CURDIR)/$(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit real vm lint format bench docs setup clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## Start a cluster, deploy an echo server, show its answer
+	@$(ROOT) localk8s demo
+
+test: setup unit real ## Pass every test, the real clusters included
+
+unit: $(READY) ## The quick loop: everything that needs no cluster
+	@$(PYTEST) -n 2 -m 'not real and not vm' $(ARGS)
+
+real: setup ## The tests with real clusters, in a network without an uplink
+	@$(ALONE) $(PYTEST) -p no:cacheprovider -m 'real and not vm' $(ARGS)
+
+vm: setup ## The tests with virtual machines; minutes each
+	@$(ALONE) $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
+
+lint: $(READY) ## Style, types, floors, generated parts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/docs.py --check
+
+format: $(READY) ## Lay the code out, mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: $(READY) ## Write the generated parts of README.md
+	@$(BIN)/python scripts/docs.py
+
+bench: setup ## Measure against the least that has to happen; writes the table into README.md
+	@$(ALONE) $(CURDIR)/$(BIN)/python scripts/bench.py $(ARGS)
+
+setup: $(READY) ## Install and build all that clusters need
+	@$(BIN)/localk8s setup --driver native --yes
+
+$(READY): pyproject.toml localk8s/_version.py scripts/bootstrap
+	@scripts/bootstrap
+	@touch $@
+
+clean: ## Remove what make made here (not the cache, not the clusters)
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
