@@ -1,6 +1,6 @@
 """Where objects live in the Kubernetes API: URL paths from group, version, resource and names. Pure, no I/O.
 
-Runs on Python 3.9 with the standard library alone: it is part of the DNS image (see ``dns_feed``).
+The standard library alone: it is part of the DNS image (see ``dns_feed``).
 """
 
 from __future__ import annotations

@@ -189,17 +189,16 @@ class RestClient:
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens another."""
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        slot: _Kept | None = getattr(self._local, "kept", None)
+        self._local.kept = None
+        if slot is not None:
+            slot.connection.close()
 
     def _call(self, method: str, path: str, data: bytes | None, content_type: str, timeout: float | None) -> bytes:
         limit = self._timeout if timeout is None else timeout
         deadline = time.monotonic() + limit
-        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if kept is not None and not usable(kept):
-            kept = None
+        slot: _Kept | None = getattr(self._local, "kept", None)
+        kept = slot.connection if slot is not None and usable(slot.connection) else None
         while True:
             fresh = kept is None
             connection = kept or self._reconnect(deadline, limit)
@@ -222,5 +221,16 @@ class RestClient:
 
     def _reconnect(self, deadline: float, limit: float) -> http.client.HTTPConnection:
         self.close()
-        self._local.connection = connection = connect(self.endpoint, deadline, limit)
+        connection = connect(self.endpoint, deadline, limit)
+        self._local.kept = _Kept(connection)
         return connection
+
+
+class _Kept:
+    """A thread's connection; closed when the thread ends or the client is forgotten."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
