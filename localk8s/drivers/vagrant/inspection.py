@@ -1,0 +1,124 @@
+"""What is there of a Vagrant cluster, probed with short limits; Vagrant itself is too slow to ask. Judges; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from localk8s.drivers.vagrant.cluster import VagrantCluster
+from localk8s.drivers.vagrant.plan import Machine
+from localk8s.drivers.vagrant.recipe import each, listens
+from localk8s.kube.paths import api_path
+from localk8s.kube.readiness import judge_node
+from localk8s.kube.rest import RestClient
+from localk8s.kubeadm.parameters import API_PORT
+from localk8s.model.errors import Localk8sError
+from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
+
+KUBELET_PORT = 10250
+_API_LIMIT = 1.2
+_PORT_LIMIT = 0.5
+_FRESH = timedelta(seconds=60)
+"""An older word of a kubelet (it reports every 5 s) does not count: yesterday's Ready is no Ready."""
+_BACK = "localk8s start brings it back"
+
+
+def inspect(cluster: VagrantCluster, now: datetime | None = None) -> ClusterStatus:
+    """The cluster now; takes two seconds at most."""
+    machines = cluster.plan.machines
+    probes = each([(machine, port) for machine in machines for port in (22, KUBELET_PORT)], _probe)
+    answers = dict(probes)
+    up = {machine.name: answers[machine.name, 22] for machine in machines}
+    if not any(up.values()):
+        return _without_machines(cluster)
+    try:
+        found = _api_nodes(cluster)
+        reasons: tuple[str, ...] = ()
+    except Localk8sError as exc:
+        found, reasons = None, (f"the API does not answer: {exc.message}",)
+    since = (now or datetime.now(UTC)) - _FRESH
+    statuses = tuple(
+        _node(cluster, machine, up[machine.name], answers[machine.name, KUBELET_PORT], found, since) for machine in machines
+    )
+    return _status(cluster, judge(statuses, reasons), statuses, reasons)
+
+
+def judge(nodes: Sequence[NodeStatus], reasons: Sequence[str]) -> ClusterState:
+    """The one word for a cluster of which at least one machine runs."""
+    states = {node.state for node in nodes}
+    if states & {NodeState.BROKEN, NodeState.STOPPED}:
+        return ClusterState.BROKEN
+    if reasons:
+        return ClusterState.STARTING
+    return ClusterState.RUNNING if states == {NodeState.READY} else ClusterState.STARTING
+
+
+def _without_machines(cluster: VagrantCluster) -> ClusterStatus:
+    gone = [machine for machine in cluster.plan.machines if not cluster.exists(machine)]
+    nodes = tuple(_status_of(cluster, machine, *_off(cluster, machine)) for machine in cluster.plan.machines)
+    if not cluster.kubeconfig:
+        return _status(cluster, ClusterState.INCOMPLETE, nodes, ("creating it was interrupted",))
+    return _status(cluster, ClusterState.BROKEN if gone else ClusterState.STOPPED, nodes)
+
+
+def _off(cluster: VagrantCluster, machine: Machine) -> tuple[NodeState, str]:
+    if cluster.exists(machine):
+        return NodeState.STOPPED, ""
+    return NodeState.BROKEN, "its machine is gone; localk8s start makes it again"
+
+
+def _node(
+    cluster: VagrantCluster,
+    machine: Machine,
+    up: bool,
+    kubelet: bool,
+    found: Mapping[str, Mapping[str, Any]] | None,
+    since: datetime,
+) -> NodeStatus:
+    if not up:
+        return _status_of(cluster, machine, *_off(cluster, machine))
+    if found is None:
+        return _status_of(cluster, machine, NodeState.UNKNOWN, "the API does not answer")
+    node = found.get(machine.name)
+    if node is None:
+        return _status_of(cluster, machine, NodeState.NOT_READY, f"it has not joined; {_BACK}")
+    if not kubelet:
+        return _status_of(cluster, machine, NodeState.BROKEN, f"kubelet is not running; {_BACK}")
+    judged = judge_node(node, heard_since=since)
+    return _status_of(cluster, machine, NodeState.READY if judged else NodeState.NOT_READY, judged.reason)
+
+
+def _probe(target: tuple[Machine, int]) -> tuple[tuple[str, int], bool]:
+    machine, port = target
+    return (machine.name, port), listens(machine, port, timeout=_PORT_LIMIT)
+
+
+def _api_nodes(cluster: VagrantCluster) -> dict[str, Mapping[str, Any]]:
+    if not cluster.kubeconfig:
+        raise Localk8sError("creating the cluster was interrupted")
+    client = RestClient.from_kubeconfig(cluster.kubeconfig, timeout=_API_LIMIT)
+    try:
+        items = client.get(api_path("v1", "nodes"), timeout=_API_LIMIT)["items"]
+    finally:
+        client.close()
+    return {item["metadata"]["name"]: item for item in items}
+
+
+def _status_of(cluster: VagrantCluster, machine: Machine, state: NodeState, reason: str = "") -> NodeStatus:
+    return NodeStatus(machine.name, machine.role, state, str(machine.address), cluster.spec.size, reason)
+
+
+def _status(
+    cluster: VagrantCluster, state: ClusterState, nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...] = ()
+) -> ClusterStatus:
+    reasons += tuple(f"{node.name}: {node.reason}" for node in nodes if node.reason)
+    return ClusterStatus(
+        name=cluster.spec.name,
+        driver="vagrant",
+        state=state,
+        kubernetes_version=cluster.spec.kubernetes_version,
+        nodes=nodes,
+        reasons=reasons,
+        endpoint=f"https://{cluster.plan.endpoint}:{API_PORT}",
+    )

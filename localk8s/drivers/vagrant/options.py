@@ -1,0 +1,92 @@
+"""The options that only this driver has: what is allowed, and which provider a host would use. Pure but for looking at PATH."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from localk8s.drivers.vagrant.providers import PROVIDERS, Provider, find_provider
+from localk8s.model.errors import PrerequisiteError, UsageError
+
+KNOWN = ("box", "box-version", "cni", "emulate", "provider")
+
+
+class PodNetwork(StrEnum):
+    """Who connects pods of different machines."""
+
+    BRIDGE = "bridge"
+    """Routes between the machines; needs no image. The default."""
+    FLANNEL = "flannel"
+    CALICO = "calico"
+    NONE = "none"
+    """The user brings one; machines are not Ready before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for, checked."""
+
+    provider: Provider
+    box: str = ""
+    """A box of the user's; empty for the one built here, or the stock box."""
+    box_version: str = ""
+    cni: PodNetwork = PodNetwork.BRIDGE
+    emulate: bool = False
+    """Never ask the processor for help with virtual machines (KVM)."""
+
+    @property
+    def builds_box(self) -> bool:
+        """Whether machines are made from a box built here."""
+        return not self.box and self.provider.builds_box
+
+
+def read_options(options: Mapping[str, str]) -> Options:
+    """The options of a spec.
+
+    Raises:
+        UsageError: one is unknown, or has a value that it cannot have.
+        PrerequisiteError: no provider was named and this host has none.
+    """
+    for key in options:
+        if key not in KNOWN:
+            raise UsageError(
+                f"The vagrant driver has no option {key!r}: it has {', '.join(KNOWN)}.",
+                hint="localk8s start --driver vagrant --driver-option provider=lxc",
+            )
+    emulate = options.get("emulate", "no")
+    if emulate not in ("yes", "no"):
+        raise UsageError(f"emulate={emulate!r} is neither yes nor no.", hint="localk8s start --driver-option emulate=yes")
+    if options.get("box-version") and not options.get("box"):
+        raise UsageError("box-version without box says nothing.", hint="localk8s start --driver-option box=bento/debian-12")
+    try:
+        cni = PodNetwork(options.get("cni", PodNetwork.BRIDGE.value))
+    except ValueError:
+        known = ", ".join(PodNetwork)
+        raise UsageError(
+            f"{options['cni']!r} is no pod network that localk8s knows: there are {known}.",
+            hint="localk8s start --driver-option cni=bridge",
+        ) from None
+    name = options.get("provider") or detect_provider()
+    return Options(find_provider(name), options.get("box", ""), options.get("box-version", ""), cni, emulate == "yes")
+
+
+def detect_provider(platform: str | None = None) -> str:
+    """The first provider whose program is on this host.
+
+    Args:
+        platform: as ``sys.platform`` spells it; this host's when None.
+
+    Raises:
+        PrerequisiteError: there is none.
+    """
+    import sys
+
+    platform = platform or sys.platform
+    for provider in PROVIDERS.values():
+        if platform in provider.platforms and shutil.which(provider.program):
+            return provider.name
+    raise PrerequisiteError(
+        "No machine provider that Vagrant could use is installed on this host.", hint="localk8s setup --driver vagrant"
+    )

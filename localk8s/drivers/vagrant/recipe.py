@@ -1,0 +1,273 @@
+"""The steps that bring machines and the cluster on them up. Each is safe to run again; ``bring_up`` reads top to bottom.
+
+Machines first, cluster second: Vagrant boots bare machines, everything after goes over ssh.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from localk8s.drivers.vagrant import host_network, stock
+from localk8s.drivers.vagrant.client import VagrantError
+from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes
+from localk8s.drivers.vagrant.dns_manifest import dns_manifests
+from localk8s.drivers.vagrant.node import SshNode, unpack
+from localk8s.drivers.vagrant.node_files import machine_files
+from localk8s.drivers.vagrant.options import PodNetwork
+from localk8s.drivers.vagrant.plan import Machine
+from localk8s.kube.readiness import wait_api, wait_nodes
+from localk8s.kube.rest import RestClient
+from localk8s.kubeadm import machines as kubeadm
+from localk8s.kubeadm.parameters import ADMIN_CONF
+from localk8s.kubeadm.phases import has_joined
+from localk8s.model.errors import CommandError, Localk8sError, WaitTimeoutError, WrongStateError
+from localk8s.model.progress import Reporter, Step
+from localk8s.system.wait import Pending, wait_until
+
+T = TypeVar("T")
+R = TypeVar("R")
+SSH_PORT = 22
+_AT_ONCE = 4
+_SETTLE = """
+hostname "$(cat /etc/hostname)"
+systemctl daemon-reload
+localk8s-network
+[ ! -e /etc/keepalived/keepalived.conf ] || systemctl reload-or-restart keepalived
+"""
+
+
+def bring_up(cluster: VagrantCluster, report: Reporter) -> None:
+    """From whatever is there to a running cluster."""
+    provide_box(cluster, report)
+    booted = boot(cluster, report)
+    prepare(cluster, report)
+    first = init(cluster, report)
+    join(cluster, first, report)
+    ready(cluster, first, booted, report)
+
+
+def provide_box(cluster: VagrantCluster, report: Reporter) -> None:
+    """Build the box that new machines are made from, unless there is one. Machines keep the box they were made from."""
+    version = cluster.spec.kubernetes_version
+    if cluster.plan.box or not cluster.options.builds_box or version is None:
+        return
+    with report.step("box", f"building a {cluster.plan.provider} box with Kubernetes {version}") as step:
+        began = time.monotonic()
+        built = boxes(cluster.context).build(cluster.plan.provider, version, cluster.spec.artifacts, step)
+        cluster.save_plan(replace(cluster.plan, box=built.key))
+        step.finish_as("built a box" if time.monotonic() - began > 5 else "found the box")
+
+
+def boot(cluster: VagrantCluster, report: Reporter) -> datetime | None:
+    """Bring all machines up; returns when that began, or None when they all ran already.
+
+    Raises:
+        VagrantError: some did not come up; the others stay.
+    """
+    cluster.write_vagrantfile()
+    if cluster.provider.name == "lxc":
+        host_network.lay(cluster.context.runner, cluster.plan)
+    wanted = cluster.plan.machines
+    missing = tuple(machine for machine in wanted if not (cluster.exists(machine) and listens(machine)))
+    if not missing:
+        return None
+    began = datetime.now(UTC)
+    count = f"{len(missing)} machine{'s' if len(missing) > 1 else ''}"
+    with report.step("boot", f"booting {count}") as step:
+        _boot(cluster, missing, step)
+        step.finish_as(f"booted {count}")
+    return began
+
+
+def _boot(cluster: VagrantCluster, missing: Sequence[Machine], step: Step) -> None:
+    up: set[str] = set()
+
+    def watch(line: str) -> None:
+        if line.startswith("==> ") and "booted and ready" in line:
+            up.add(line[4:].partition(":")[0])
+            step.progress(len(up), len(missing), "")
+
+    for machine in missing:
+        if cluster.exists(machine):
+            cluster.node(machine).fresh()
+    try:
+        cluster.client.up([machine.name for machine in missing], cluster.plan.provider, watch)
+    except VagrantError as exc:
+        raise _boot_error(cluster, missing, exc) from exc
+    if cluster.built_box is None:
+        cluster.remember_hosts(cluster.client.hosts())
+        _find_addresses(cluster)
+
+
+def _boot_error(cluster: VagrantCluster, missing: Sequence[Machine], error: VagrantError) -> VagrantError:
+    down = [machine.name for machine in missing if machine.name in error.machines] or [
+        machine.name for machine in missing if not (cluster.exists(machine) and listens(machine))
+    ]
+    who = ", ".join(down) or "the machines"
+    reason = "; ".join(dict.fromkeys(error.machines.values())) or error.message
+    others = "" if len(down) == len(cluster.plan.machines) else " The others are as they were."
+    message = f"{who} did not boot: {reason.rstrip('.')}.{others}"
+    return VagrantError(error, error.machines, message, "localk8s start goes on; localk8s logs has what Vagrant said")
+
+
+def _find_addresses(cluster: VagrantCluster) -> None:
+    """Take over the addresses of machines whose provider gives its own."""
+    if cluster.provider.static_address:
+        return
+    hosts = cluster.client.hosts()
+    found = tuple((m.index, hosts[m.name].get("HostName")) for m in cluster.plan.machines if m.name in hosts)
+    cluster.save_plan(replace(cluster.plan, addresses=found))
+
+
+def listens(machine: Machine, port: int = SSH_PORT, timeout: float = 1.0) -> bool:
+    """Whether the machine takes connections on ``port`` now."""
+    try:
+        with socket.create_connection((str(machine.address), port), timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
+def prepare(cluster: VagrantCluster, report: Reporter) -> None:
+    """Give every machine its name, its routes and its pod range, as the members are now."""
+    if cluster.built_box is None:
+        with report.step("provision", f"provisioning {len(cluster.plan.machines)} machines") as step:
+            each(cluster.nodes, lambda node: stock.provision(cluster, node, step))
+    each(cluster.plan.machines, lambda machine: send_files(cluster, machine))
+
+
+def send_files(cluster: VagrantCluster, machine: Machine) -> None:
+    """Write the machine's own files, in one go, and let them take effect. Idempotent."""
+    files = dict(machine_files(cluster.plan, machine))
+    if cluster.options.cni is not PodNetwork.BRIDGE:
+        files = {path: file for path, file in files.items() if not path.startswith("/etc/cni/")}
+    unpack(cluster.node(machine), files)
+    cluster.node(machine).run(["sh", "-ec", _SETTLE])
+
+
+def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
+    """The control plane; returns a machine that carries it whole.
+
+    Raises:
+        WrongStateError: there was one, and no machine has it any more.
+    """
+    planes = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.control_planes]
+    whole = [node for node in planes if kubeadm.is_control_plane(node)]
+    if not whole:
+        if cluster.kubeconfig:
+            raise WrongStateError(
+                f'The control plane of cluster "{cluster.spec.name}" is gone with its machine, and all data with it.',
+                hint=f"localk8s delete -c {cluster.spec.name} --yes",
+            )
+        with report.step("init", "starting the control plane") as step:
+            kubeadm.init(planes[0], cluster.parameters)
+            step.finish_as("started the control plane")
+        whole = planes[:1]
+    first = whole[0]
+    if not cluster.kubeconfig:
+        cluster.keep_kubeconfig(first.run(["cat", ADMIN_CONF]).stdout)
+    wait_for_api(cluster)
+    return first
+
+
+def wait_for_api(cluster: VagrantCluster) -> None:
+    """Wait until the API answers at the address that everyone uses."""
+    client = RestClient.from_kubeconfig(cluster.kubeconfig)
+    try:
+        wait_api(client, timeout=float(cluster.parameters.control_plane_timeout))
+    finally:
+        client.close()
+
+
+def join(cluster: VagrantCluster, first: SshNode, report: Reporter) -> None:
+    """Join the other control planes one after another, then the workers."""
+    planes = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.control_planes]
+    planes = [node for node in planes if node.name != first.name and not kubeadm.is_control_plane(node)]
+    workers = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.workers]
+    workers = [node for node in workers if not has_joined(node)]
+    if not planes and not workers:
+        return
+    count = len(planes) + len(workers)
+    with report.step("join", f"joining {count} machine{'s' if count > 1 else ''}") as step:
+        with kubeadm.ticket(first, cluster.parameters) as right:
+            for node in planes:
+                kubeadm.join_control_plane(first, node, cluster.parameters, right)
+            each(workers, lambda node: kubeadm.join_worker(first, node, cluster.parameters, right))
+        step.finish_as(f"joined {count} machine{'s' if count > 1 else ''}")
+
+
+def ready(cluster: VagrantCluster, first: SshNode, booted: datetime | None, report: Reporter) -> None:
+    """Addons, every node Ready by a word from after the boot, and a name that resolves on every node."""
+    names = [machine.name for machine in cluster.plan.machines]
+    limit = float(cluster.parameters.control_plane_timeout)
+    with report.step("ready", f"waiting for {len(names)} nodes and DNS") as step:
+        add_dns(cluster, first)
+        if cluster.options.cni is PodNetwork.NONE:
+            step.finish_as("ready but for a pod network, which you bring")
+            return
+        client = RestClient.from_kubeconfig(cluster.kubeconfig)
+        try:
+            wait_nodes(client, names, timeout=limit, heard_since=booted)
+        finally:
+            client.close()
+        each(cluster.nodes, lambda node: wait_for_dns(cluster, node, limit))
+        step.finish_as(f"ready: API, {len(names)} node{'s' if len(names) > 1 else ''}, DNS")
+
+
+def add_dns(cluster: VagrantCluster, first: SshNode) -> None:
+    """Apply cluster DNS; no effect where it is as it should be."""
+    kubeadm.kubectl(first, "apply", "-f", "-", input=dns_manifests(cluster.plan.network))
+
+
+def wait_for_dns(cluster: VagrantCluster, node: SshNode, limit: float) -> None:
+    """Wait until the cluster's own names resolve on ``node`` through the service address, as pods there would ask."""
+    network = cluster.plan.network
+    name = f"kubernetes.default.svc.{network.domain}"
+    argv = ["host", "-t", "A", "-W", "1", "-R", "1", name, str(network.dns_address)]
+
+    def answers() -> bool:
+        done = node.run(argv, check=False, timeout=15)
+        if done.returncode != 0:
+            raise Pending((done.stdout.strip().splitlines() or ["no answer"])[-1])
+        return True
+
+    wait_until(answers, what=f"cluster DNS on {node.name}", timeout=limit, interval=0.3, hint="localk8s status")
+
+
+def power_off(cluster: VagrantCluster, machines: Sequence[Machine], limit: float) -> tuple[Machine, ...]:
+    """Switch machines off from within, all at once; returns those that did not go within ``limit`` seconds."""
+    running = [machine for machine in machines if cluster.exists(machine) and listens(machine)]
+
+    def off(machine: Machine) -> Machine | None:
+        node = cluster.node(machine)
+        try:
+            node.run(["systemctl", "--no-block", "poweroff"], timeout=20, check=False)
+        except CommandError:
+            return machine
+        node.fresh()
+        try:
+            wait_until(lambda: not listens(machine, timeout=0.5), what=machine.name, timeout=limit, interval=0.2)
+        except WaitTimeoutError:
+            return machine
+        return None
+
+    return tuple(machine for machine in each(running, off) if machine is not None)
+
+
+def each(items: Iterable[T], work: Callable[[T], R]) -> list[R]:
+    """Do ``work`` for all items, several at once; the first error is raised after all have ended."""
+    items = list(items)
+    if not items:
+        return []
+    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(items))) as pool:
+        futures = [pool.submit(work, item) for item in items]
+    errors = [error for future in futures if (error := future.exception())]
+    if errors:
+        raise next((error for error in errors if isinstance(error, Localk8sError)), errors[0])
+    return [future.result() for future in futures]

@@ -1,0 +1,206 @@
+"""What only real machines need of kubeadm: whole ``init``, control-plane joins, drain, reset, members of etcd.
+
+Knows nodes, not drivers. Every function is safe to call again, also when the call before was killed half-way:
+a machine whose mark is missing is reset first.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from localk8s.kubeadm.documents import join_documents
+from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, JoinTicket, KubeadmParameters
+from localk8s.kubeadm.phases import INIT_CONFIG, JOIN_CONFIG, join, join_arguments, kubeadm, make_ticket, write_init_config
+from localk8s.model.errors import CommandError
+from localk8s.model.node import Node
+from localk8s.system.wait import wait_until
+
+CONTROL_PLANE_READY = "/etc/kubernetes/localk8s-control-plane"
+"""Exists once a machine's control plane is whole and in the cluster."""
+ETCD_MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
+
+_BY_HAND = ("preflight", "certs", "kubeconfig", "etcd", "control-plane")
+"""Phases of ``init`` that are run one by one, so that etcd's manifest can be mended before a kubelet sees it."""
+_NOT_OURS = ("addon/coredns",)
+_INIT_LIMIT = 1200.0
+
+_MEND_ETCD = rf"""
+file={ETCD_MANIFEST}
+[ -s $file ] || exit 0
+grep -q -e '--feature-gates=InitialCorruptCheck' -e watch-progress-notify-interval -e initial-corrupt-check \
+  -e 'path: /livez' -e 'path: /readyz' $file || exit 0
+sed -e '/--feature-gates=InitialCorruptCheck/d' -e '/watch-progress-notify-interval/d' -e '/initial-corrupt-check/d' \
+  -e 's#path: /livez.*#path: /health#' -e 's#path: /readyz.*#path: /health#' $file >/etc/kubernetes/etcd.yaml.new
+mv -f /etc/kubernetes/etcd.yaml.new $file
+"""
+"""kubeadm writes etcd's arguments and probes for the etcd it was released with; an older etcd prints its usage and exits.
+What is taken away is optional for every etcd, and ``/health`` is answered by all of them."""
+
+
+def mend_etcd(node: Node) -> None:
+    """Take out of etcd's manifest what an etcd older than 3.6 does not know. No effect where nothing is to be done."""
+    node.run(["sh", "-c", _MEND_ETCD])
+
+
+@contextmanager
+def mending_etcd(node: Node) -> Iterator[None]:
+    """Keep etcd's manifest mended during the block (``kubeadm join`` writes it and waits for etcd in one go)."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(0.5):
+            try:
+                mend_etcd(node)
+            except CommandError:
+                continue  # the machine is busy; the next look is half a second away
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
+
+
+def is_control_plane(node: Node) -> bool:
+    """Whether the machine carries a whole control plane."""
+    return node.run(["test", "-e", CONTROL_PLANE_READY], check=False).returncode == 0
+
+
+def init(node: Node, parameters: KubeadmParameters) -> None:
+    """Make the first control plane on ``node``: ``kubeadm init`` but for cluster DNS. There already: no effect."""
+    if is_control_plane(node):
+        return
+    if _is_touched(node):
+        reset(node)
+    write_init_config(node, parameters)
+    for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local"), ("control-plane", "all")):
+        kubeadm(node, "init", "phase", *phase, "--config", INIT_CONFIG)
+    mend_etcd(node)
+    skipped = ",".join((*_BY_HAND, *_NOT_OURS))
+    kubeadm(node, "init", "--config", INIT_CONFIG, f"--skip-phases={skipped}", timeout=_INIT_LIMIT)
+    node.write(CONTROL_PLANE_READY, "")
+
+
+@contextmanager
+def ticket(first: Node, parameters: KubeadmParameters) -> Iterator[JoinTicket]:
+    """A right to join for the length of the block, signed in ``cluster-info`` before it begins.
+
+    Args:
+        first: a control plane that runs.
+        parameters: the cluster.
+    """
+    made = make_ticket(first, parameters)
+    try:
+        argv = ["-n", "kube-public", "get", "configmap", "cluster-info", "-o", "json"]
+        signature = f'"jws-kubeconfig-{made.identity}"'
+        wait_until(
+            lambda: signature in kubectl(first, *argv, check=False),
+            what="the join token to be signed",
+            timeout=60,
+            interval=0.2,
+        )
+        yield made
+    finally:
+        first.run(["kubeadm", "token", "delete", made.identity, "--kubeconfig", ADMIN_CONF], check=False)
+
+
+def join_worker(first: Node, node: Node, parameters: KubeadmParameters, right: JoinTicket) -> None:
+    """Join ``node`` as a worker; what an earlier machine of that name left in the API is cleared. Joined already: no effect.
+
+    Args:
+        first: a control plane that runs.
+        node: the machine.
+        parameters: the cluster.
+        right: from ``ticket``.
+    """
+    if node.run(["test", "-s", KUBELET_CONF], check=False).returncode == 0:
+        return
+    forget_node(first, node.name)
+    join(node, parameters, right, skip=("preflight",))
+
+
+def join_control_plane(first: Node, node: Node, parameters: KubeadmParameters, right: JoinTicket) -> None:
+    """Join ``node`` as one more control plane with a member of etcd. There already: no effect.
+
+    Args:
+        first: a control plane that runs.
+        node: the machine; what a killed join left on it, in etcd and in the API is cleared first.
+        parameters: the cluster; its endpoint must be an address that control planes share.
+        right: from ``ticket``.
+    """
+    if is_control_plane(node):
+        return
+    remove_member(first, node.name)
+    forget_node(first, node.name)
+    if _is_touched(node):
+        reset(node)
+    key = secrets.token_hex(32)
+    write_init_config(first, parameters)
+    kubeadm(first, "init", "phase", "upload-certs", "--upload-certs", "--certificate-key", key, "--config", INIT_CONFIG)
+    documents = join_documents(parameters, name=node.name, address=node.address, ticket=right, control_plane=key)
+    node.write(JOIN_CONFIG, documents, mode=0o600)
+    with mending_etcd(node):
+        kubeadm(node, *join_arguments(("preflight",)), timeout=_INIT_LIMIT)
+    node.run(["rm", "-f", JOIN_CONFIG])
+    node.write(CONTROL_PLANE_READY, "")
+
+
+def drain(first: Node, name: str) -> None:
+    """Move the pods of node ``name`` elsewhere, as far as they can be moved within two minutes."""
+    argv = ["drain", name, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s"]
+    kubectl(first, *argv, timeout=120.0, check=False)
+
+
+def forget_node(first: Node, name: str) -> None:
+    """Delete the API's object of node ``name``; it need not be there."""
+    kubectl(first, "delete", "node", name, "--ignore-not-found", timeout=60.0)
+
+
+def remove_member(first: Node, name: str) -> None:
+    """Remove etcd's member called ``name``, asking the etcd on ``first``; it need not be there."""
+    if name == first.name:
+        return
+    for line in _etcdctl(first, "member", "list").splitlines():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) >= 3 and (fields[2] == name or (fields[1] == "unstarted" and not fields[2])):
+            _etcdctl(first, "member", "remove", fields[0])
+
+
+def _etcdctl(first: Node, *arguments: str) -> str:
+    directory = f"{PKI}/etcd"
+    return kubectl(
+        first, "-n", "kube-system", "exec", f"etcd-{first.name}", "--",
+        "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={directory}/ca.crt",
+        f"--cert={directory}/server.crt", f"--key={directory}/server.key", *arguments,
+    )  # fmt: skip
+
+
+def reset(node: Node) -> None:
+    """Take everything of Kubernetes off the machine; images stay. What kubeadm cannot reset is removed by hand."""
+    node.run(["kubeadm", "reset", "--force"], timeout=180.0, check=False)
+    node.run(["sh", "-c", _CLEAR], timeout=60.0)
+
+
+_CLEAR = f"""
+systemctl stop kubelet 2>/dev/null
+rm -rf /etc/kubernetes/manifests/* {PKI} /etc/kubernetes/*.conf {INIT_CONFIG} {JOIN_CONFIG} {CONTROL_PLANE_READY} \
+  /var/lib/etcd/* /var/lib/kubelet/pki /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env
+ip link delete cni0 2>/dev/null
+exit 0
+"""
+
+
+def kubectl(node: Node, *arguments: str, input: str | None = None, timeout: float = 60.0, check: bool = True) -> str:
+    """Run kubectl as the cluster's administrator on a control plane and return what it printed."""
+    argv = ["kubectl", "--kubeconfig", ADMIN_CONF, *arguments]
+    return node.run(argv, input=input, timeout=timeout, check=check).stdout
+
+
+def _is_touched(node: Node) -> bool:
+    """Whether a kubeadm has run here before."""
+    return node.run(["test", "-e", PKI, "-o", "-e", KUBELET_CONF], check=False).returncode == 0
