@@ -27,10 +27,18 @@ _OF_PROGRAMS = (
 )
 
 
-def own_scripts() -> tuple[Path, tuple[Path, ...]]:
-    """This package's data directory, and the scripts of the DNS image."""
-    package = Path(__file__).parent
-    return package / "data", tuple(sorted((package.parent / "kube").glob("dns_*.py")))
+_DNS_MODULES = (
+    "__init__.py", "_version.py", "model/__init__.py", "model/errors.py", "kube/__init__.py",
+    "kube/endpoint.py", "kube/paths.py", "kube/rest.py", "kube/transport.py", "kube/dns_*.py",
+)  # fmt: skip
+"""What ``localk8s.kube.dns_feed`` imports; the rest of the package is not in the DNS image."""
+
+
+def own_scripts() -> tuple[Path, Mapping[str, Path]]:
+    """This package's data directory; and the modules of the DNS image, each by its path below a directory of packages."""
+    package = Path(__file__).parents[1]
+    modules = sorted(file for pattern in _DNS_MODULES for file in package.glob(pattern))
+    return package / "artifacts/data", {module.relative_to(package.parent).as_posix(): module for module in modules}
 
 
 class ImageMaker:
@@ -40,10 +48,10 @@ class ImageMaker:
         cache: where made images are kept.
         architecture: this host's.
         runner: asks kubeadm for names of images.
-        scripts: the data directory and the DNS image's scripts.
+        scripts: the data directory and the DNS image's modules (see ``own_scripts``).
     """
 
-    def __init__(self, cache: Cache, architecture: str, runner: HostRunner, scripts: tuple[Path, tuple[Path, ...]]) -> None:
+    def __init__(self, cache: Cache, architecture: str, runner: HostRunner, scripts: tuple[Path, Mapping[str, Path]]) -> None:
         self._cache = cache
         self._arch = architecture
         self._runner = runner
@@ -77,7 +85,7 @@ class ImageMaker:
         if role is ImageRole.ECHO:
             inputs += [file_digest(path) for path in sorted(self._data.iterdir()) if path.is_file()]
         if role is ImageRole.DNS:
-            inputs += [f"{path.name}={file_digest(path)}" for path in self._feeders]
+            inputs += [f"{name}={file_digest(path)}" for name, path in self._feeders.items()]
         key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
 
         def make(work: Path, shared: Step) -> Mapping[str, str]:

@@ -49,8 +49,8 @@ class Materials:
     architecture: str
     data: Path
     """This package's own scripts."""
-    feeders: tuple[Path, ...]
-    """The scripts that run in the DNS image."""
+    feeders: Mapping[str, Path]
+    """The modules that run in the DNS image, by their path below a directory of packages."""
 
 
 def recipe(role: ImageRole, materials: Materials) -> tuple[Contents, RunConfig]:
@@ -122,13 +122,12 @@ def _dns(materials: Materials) -> tuple[Contents, RunConfig]:
     interpreter = f"/usr/bin/{python.name}"
     files = _programs(("/usr/sbin/named", "/usr/sbin/rndc", "/usr/bin/named-checkconf", interpreter), materials, extensions)
     files |= modules | {"/usr/bin/catatonit": materials.node / "usr/bin/catatonit"}
-    files |= {f"{_OWN}/{feeder.name}": feeder for feeder in materials.feeders}
+    files |= {f"{_OWN}/{name}": module for name, module in materials.feeders.items()}
     busybox, links = _busybox(materials)
     links["/usr/bin/python3"] = python.name
     directories = {**_TEMPORARY, "/run/named": 0o777, "/var/cache/bind": 0o777}
-    run = RunConfig(
-        ("/usr/bin/catatonit", "--"), ("/usr/bin/python3", f"{_OWN}/dns_feed.py"), ("PYTHONUNBUFFERED=1",), ports=(53,)
-    )
+    feed = ("/usr/bin/python3", "-m", "localk8s.kube.dns_feed")
+    run = RunConfig(("/usr/bin/catatonit", "--"), feed, (f"PYTHONPATH={_OWN}", "PYTHONDONTWRITEBYTECODE=1"), ports=(53,))
     return Contents({**files, **busybox}, _ACCOUNTS, links, directories), run
 
 
