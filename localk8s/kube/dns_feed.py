@@ -159,7 +159,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dns_feed", description="Cluster DNS: BIND's named, fed from the Kubernetes API.")
-    parser.add_argument("--kubeconfig", type=Path, help="who asks the API; without it, the pod's service account")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--kubeconfig", type=Path, help="who asks the API")
+    who.add_argument("--in-cluster", action="store_true", help="ask as the pod's service account (the default)")
     parser.add_argument("--zone-dir", type=Path, default=Path("/run/named"), help="a directory for named's files alone")
     parser.add_argument("--domain", default="cluster.local", help="the cluster's domain (%(default)s)")
     parser.add_argument("--service-cidr", action="append", default=[], help="range of service addresses; may be repeated")

@@ -92,7 +92,7 @@ def _container(network: ClusterNetwork, image: str) -> dict[str, Any]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": [
-            "/usr/bin/python3", "/usr/lib/localk8s/dns_feed.py",
+            "/usr/bin/python3", "-m", "localk8s.kube.dns_feed",
             "--in-cluster",
             "--zone-dir", "/run/named",
             "--domain", network.domain,
