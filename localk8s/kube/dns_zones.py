@@ -217,8 +217,11 @@ def _identity(found: Mapping[str, Any]) -> tuple[str, str]:
 
 def _ports(found: Any) -> tuple[Port, ...]:
     """The ports that have a name: the others have no records."""
-    named = [one for one in found or () if one.get("name")]
-    return tuple(Port(str(one["name"]), str(one.get("protocol") or "TCP").lower(), int(one.get("port") or 0)) for one in named)
+    return tuple(
+        Port(str(one["name"]), str(one.get("protocol") or "TCP").lower(), int(one["port"]))
+        for one in found or ()
+        if one.get("name") and 0 < int(one.get("port") or 0) < 65536
+    )
 
 
 def _zone_of(owner: str, zones: Mapping[str, object]) -> str:
@@ -235,7 +238,9 @@ def _is_name(name: str) -> bool:
 
 
 def _family(address: str) -> str:
-    """The type of record for an address; empty when it is none."""
+    """The type of record for an address; empty when it is none that others can use."""
+    if "%" in address:
+        return ""
     try:
         return "A" if ipaddress.ip_address(address).version == 4 else "AAAA"
     except ValueError:
