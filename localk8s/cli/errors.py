@@ -51,14 +51,19 @@ def text_of(error: Localk8sError, *, verbose: bool, log: str = "") -> str:
     """
     if isinstance(error, errors.InterruptedByUser):
         return f"{error.message}\n"
-    lines = [f"error: {error.message}"]
+    lines = [f"error: {one_line(error.message)}"]
     if error.hint:
-        lines.append(f"  hint: {error.hint}")
+        lines.append(f"  hint: {one_line(error.hint)}")
     if log and log != error.hint:
         lines.append(f"  log:  {log}")
     if verbose and error.details:
         lines += ["", error.details.rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def one_line(text: str) -> str:
+    """``text`` with line ends and control characters spelled out: what somebody typed must not move the cursor."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def json_of(error: Localk8sError) -> str:

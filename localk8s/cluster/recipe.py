@@ -168,7 +168,9 @@ def _create(installation: Installation, plan: Plan, driver: Driver, options: Sta
 def _take_back(installation: Installation, plan: Plan, driver: Driver, report: Reporter, cause: Exception) -> None:
     name = plan.spec.name
     try:
-        driver.delete(name, report)
+        with report.step("take-back", "taking back what was made") as step:
+            driver.delete(name, SilentReporter())
+            step.finish_as("took back what was made")
     except (Localk8sError, OSError) as exc:
         report.warn(f"It could not be taken back ({exc}): {command_for('delete', name, '--yes')}")
         return
@@ -200,7 +202,6 @@ def delete(installation: Installation, name: str, report: Reporter) -> bool:
             driver.delete(name, watched if known else SilentReporter())
         withdraw(installation, name)
         installation.records.remove(name)
-        installation.layout.lock(name).unlink(missing_ok=True)  # who waits for it notices, and makes a new one
         return known
 
 
@@ -232,7 +233,11 @@ def held(installation: Installation, name: str, report: Reporter) -> Iterator[No
             with report.step("lock", f"waiting: {busy.message[:1].lower()}{busy.message[1:].rstrip('.')}") as step:
                 stack.enter_context(_patient(installation, name))
                 step.finish_as("waited for another localk8s")
-        yield
+        try:
+            yield
+        finally:
+            if not installation.layout.record(name).exists():
+                installation.layout.lock(name).unlink(missing_ok=True)  # who waits for it notices, and makes a new one
 
 
 def _patient(installation: Installation, name: str) -> AbstractContextManager[None]:

@@ -116,7 +116,7 @@ def new_spec(name: str, driver: str, wish: Wish, defaults: Defaults, host_cpus: 
     return ClusterSpec(
         name=name,
         driver=driver,
-        nodes=_first(wish.nodes, defaults.nodes, 1) or 1,
+        nodes=_first(wish.nodes, defaults.nodes, 1),
         size=size,
         kubernetes_version=_first(wish.kubernetes_version, None if wish.artifacts else defaults.kubernetes_version),
         artifacts=wish.artifacts,

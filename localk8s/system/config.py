@@ -20,7 +20,7 @@ from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-DRIVER_SECTIONS = ("native", "minikube", "vagrant")
+DRIVER_SECTIONS = ("minikube", "vagrant")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 For tests of what stands above drivers, and for failures that no real machine makes on demand. What it shall do wrong is
 said in its context's environment::
 
-    LOCALK8S_FAKE_FAIL=boot      the step "boot" fails
+    LOCALK8S_FAKE_FAIL=boot      the step "boot" fails (several: ``boot,delete``)
     LOCALK8S_FAKE_SLOW=boot:30   the step "boot" takes 30 seconds
     LOCALK8S_FAKE_LACKS=memory   ``check`` finds an error
     LOCALK8S_FAKE_BUG=boot       the step "boot" raises what nobody expects
@@ -180,7 +180,7 @@ class FakeDriver:
         slow, _, seconds = self._knobs.get("LOCALK8S_FAKE_SLOW", "").partition(":")
         if slow == key:
             time.sleep(float(seconds))
-        if self._knobs.get("LOCALK8S_FAKE_FAIL") == key:
+        if key in self._knobs.get("LOCALK8S_FAKE_FAIL", "").split(","):
             raise Localk8sError(f"The fake driver failed at {key}, as it was told to.")
         if self._knobs.get("LOCALK8S_FAKE_BUG") == key:
             raise ZeroDivisionError("nobody expects this")
