@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from localk8s.kube.manifests import deployment, node_port_service
 from localk8s.kube.paths import api_path
 from localk8s.kube.readiness import wait_deployment
 from localk8s.kube.rest import RestClient
@@ -68,32 +69,10 @@ def commands_by_hand(image: str, replicas: int) -> tuple[str, str]:
 def manifests(image: str, replicas: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The Deployment and the Service."""
     labels = {"app": NAME}
-    metadata = {"name": NAME, "namespace": NAMESPACE, "labels": labels}
-    told = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace", "NODE_NAME": "spec.nodeName"}
-    container = {
-        "name": NAME,
-        "image": image,
-        "env": [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in told.items()],
-        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
-    }
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {
-            "type": "NodePort",
-            "selector": labels,
-            "ports": [{"port": PORT, "targetPort": PORT, "protocol": "TCP"}],
-        },
-    }
-    return deployment, service
+    return (
+        deployment(NAME, image, namespace=NAMESPACE, labels=labels, replicas=replicas, port=PORT),
+        node_port_service(NAME, namespace=NAMESPACE, labels=labels, port=PORT),
+    )
 
 
 def run_demo(client: RestClient, address: str, *, replicas: int, image: str | None, report: Reporter) -> DemoResult:
@@ -115,8 +94,8 @@ def run_demo(client: RestClient, address: str, *, replicas: int, image: str | No
         raise UsageError(f"{replicas} replicas cannot be had: from 1 to {MOST_REPLICAS}.", hint="localk8s demo --replicas 2")
     image = image or ECHO_IMAGE
     with report.step("deploy", "deploying the echo server") as step:
-        deployment, service = manifests(image, replicas)
-        client.apply(deployment)
+        workload, service = manifests(image, replicas)
+        client.apply(workload)
         port = int(client.apply(service)["spec"]["ports"][0]["nodePort"])
         step.finish_as("deployed the echo server")
     pods = "1 pod" if replicas == 1 else f"{replicas} pods"

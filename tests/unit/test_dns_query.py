@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localk8s.kube.dns_query import (
@@ -87,6 +87,7 @@ def test_a_name_that_points_at_itself_is_refused() -> None:
         decode_answer(message, question)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.integers(0, 3), st.integers(0, 3))
 def test_any_bytes_are_an_answer_or_refused(tail: bytes, answers: int, additional: int) -> None:
     question = encode_question(7, NAME, RecordType.A)

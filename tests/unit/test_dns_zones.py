@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from localk8s.kube.dns_named import NamedSettings, render_configuration
@@ -151,6 +152,7 @@ line = re.compile(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(
     st.text(max_size=20), st.text(max_size=80), st.one_of(st.text(max_size=20), st.ip_addresses().map(str)), st.integers(-1, 9)
 )
