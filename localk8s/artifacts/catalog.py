@@ -22,7 +22,7 @@ NODE_PACKAGES = (
     "bind9",
     "bind9-libs",
     "bind9-utils",
-    "busybox-static",
+    "busybox",
     "catatonit",
     "conntrack",
     "containerd",

@@ -136,7 +136,8 @@ _LINKS: Mapping[str, str] = {"/bin": "usr/bin", "/sbin": "usr/sbin", "/lib": "us
 
 def _busybox(materials: Materials) -> tuple[dict[str, Path], dict[str, str]]:
     links = {f"/usr/bin/{name}": "busybox" for name in _APPLETS.split()}
-    return {"/usr/bin/busybox": materials.node / "usr/bin/busybox"}, {**_LINKS, **links}
+    # Not the static one: its C library would load parts of the image's newer one to look up a name, and crash.
+    return _programs(("/usr/bin/busybox",), materials), {**_LINKS, **links}
 
 
 def _programs(paths: Iterable[str], materials: Materials, more: Iterable[Path] = ()) -> dict[str, Path]:

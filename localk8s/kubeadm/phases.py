@@ -11,12 +11,13 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from localk8s.kubeadm.component_config import proxy_configuration
+from localk8s.kubeadm.component_config import kubelet_configuration, proxy_configuration
 from localk8s.kubeadm.documents import init_documents, join_documents
 from localk8s.kubeadm.parameters import (
     ADMIN_CONF,
     BOOTSTRAP_CONF,
     KUBELET_CONF,
+    KUBELET_CONFIG,
     PKI,
     PROXY_CONF,
     SUPER_ADMIN_CONF,
@@ -29,6 +30,8 @@ from localk8s.model.node import Node
 INIT_CONFIG = "/etc/kubernetes/localk8s-init.yaml"
 JOIN_CONFIG = "/etc/kubernetes/localk8s-join.yaml"
 PROXY_CONFIG = "/etc/kubernetes/kube-proxy.yaml"
+KUBELET_RECORD = "/etc/kubernetes/localk8s-kubelet.yaml"
+"""The kubelet's configuration as it was rendered last."""
 CREDENTIALS_READY = "/etc/kubernetes/localk8s-credentials"
 """Exists once every certificate and kubeconfig of the control plane is whole."""
 
@@ -99,6 +102,18 @@ def _user_kubeconfig(node: Node, user: str) -> str:
 def start_kubelet_files(node: Node) -> None:
     """Write the kubelet's configuration and flags on the first control plane; whoever supervises it starts it then."""
     kubeadm(node, "init", "phase", "kubelet-start", "--config", INIT_CONFIG)
+
+
+def needs_kubelet_restart(node: Node, parameters: KubeadmParameters) -> bool:
+    """Give a node that was set up before the configuration of today; True when its kubelet has to read it anew."""
+    wanted = json.dumps(kubelet_configuration(parameters), indent=1, sort_keys=True) + "\n"
+    recorded = node.run(["cat", KUBELET_RECORD], check=False).stdout
+    if recorded == wanted:
+        return False
+    if recorded:
+        node.write(KUBELET_CONFIG, wanted)
+    node.write(KUBELET_RECORD, wanted)
+    return bool(recorded)
 
 
 def admin_conf(node: Node, parameters: KubeadmParameters) -> str:

@@ -107,6 +107,7 @@ class NativeCluster:
             release(boot, process, node.name, log)
         else:
             self._lay_routes(node.process() or 0, node.plan, nodes, uplink)
+            node.write("/etc/hosts", hosts_file(nodes))
         node.group.bound(cpus=self.spec.size.cpus, memory=self.spec.size.memory)
 
     def _lay_routes(self, process: int, node: NodePlan, nodes: tuple[NodePlan, ...], uplink: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from localk8s.drivers.native.plan import NodePlan
 from localk8s.model.errors import CommandError, NotFoundError, WaitTimeoutError, WrongStateError
-from localk8s.model.node import Completed
+from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.files import write_atomic
@@ -110,7 +110,7 @@ class NativeNode:
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,

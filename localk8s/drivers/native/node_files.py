@@ -26,6 +26,8 @@ LOGS = "/var/log/localk8s"
 CONTAINERD_CONFIG = "/etc/localk8s-containerd.toml"
 _TOOLS_FIRST = (("PATH", f"{TOOLS}/usr/bin:{TOOLS}/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
 CTR = f"{TOOLS}/usr/bin/ctr"
+DNS_CONF = "/etc/kubernetes/dns.conf"
+"""The DNS feeder's kubeconfig, as JSON: it runs on the standard library alone."""
 NO_DOCKER = "/run/localk8s/no-docker"
 LIBRARY = "/run/localk8s/lib"
 """Where the node finds localk8s itself, whose DNS feeder it runs."""
@@ -127,18 +129,19 @@ def _dns(plan: ClusterPlan, node: NodePlan, python: str, upstream: Sequence[str]
     libraries = NodeTools(Path(TOOLS)).library_path
     argv = [
         python, "-m", "localk8s.kube.dns_feed",
-        "--kubeconfig", "/etc/kubernetes/admin.conf",
+        "--kubeconfig", DNS_CONF,
         "--zone-dir", "/run/localk8s/dns",
         "--domain", network.domain,
         "--service-cidr", str(network.services),
         "--pod-cidr", str(network.pods),
         "--named", f"{TOOLS}/usr/sbin/named",
+        "--library-path", libraries,
         "--listen", f"{node.address}:53",
     ]  # fmt: skip
     for server in upstream:
         argv += ["--forward", server]
-    environment = [("PYTHONPATH", LIBRARY), ("PYTHONDONTWRITEBYTECODE", "1"), ("LD_LIBRARY_PATH", libraries)]
-    return Service("dns", argv, needs=CREDENTIALS_READY, environment=environment)
+    environment = [("PYTHONPATH", LIBRARY), ("PYTHONDONTWRITEBYTECODE", "1")]
+    return Service("dns", argv, needs=DNS_CONF, environment=environment)
 
 
 def cni_configuration(node: NodePlan) -> str:

@@ -19,7 +19,7 @@ from localk8s.artifacts.kinds import Image, ImageRole
 from localk8s.drivers.native.cluster import NativeCluster
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.network import allow_egress, has_uplink, lay_host_network, route_batch, run_batch
-from localk8s.drivers.native.node_files import CTR, DNS_CONF, LOGS
+from localk8s.drivers.native.node_files import CTR, DNS_CONF, LOGS, SERVICES
 from localk8s.drivers.native.plan import NodePlan
 from localk8s.drivers.native.storage import keep_programs
 from localk8s.kube.readiness import wait_api, wait_dns, wait_nodes
@@ -83,8 +83,9 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
             with report.step("join", f"joining {plural(count - 1, 'worker')}") as step:
                 join_workers(bringing, client, pool)
                 step.finish_as(f"joined {plural(count - 1, 'worker')}")
+        refresh = [pool.submit(refresh_kubelet, node, bringing.parameters) for node in cluster.nodes]
         with report.step("ready", "waiting for API, nodes and DNS") as step:
-            for future in (*imports, publishing, *announcing):
+            for future in (*imports, publishing, *announcing, *refresh):
                 future.result()
             if wait:
                 wait_until_ready(bringing, client)
@@ -138,12 +139,19 @@ def start_control_plane(bringing: Bringing) -> RestClient:
     """Credentials and kubelet files; then wait until the API answers."""
     node = bringing.cluster.control_plane
     phases.create_credentials(node, bringing.parameters)
+    phases.write_init_config(node, bringing.parameters)
     phases.start_kubelet_files(node)
     give_dns_credentials(node)
     conf = phases.admin_conf(node, bringing.parameters)
     client = RestClient.from_kubeconfig(node.read(conf).decode(), timeout=10)
     wait_api(client, timeout=180)
     return client
+
+
+def refresh_kubelet(node: NativeNode, parameters: KubeadmParameters) -> None:
+    """Let a kubelet know a size that has changed."""
+    if phases.needs_kubelet_restart(node, parameters):
+        node.run(["sv", "-w", "10", "restart", f"{SERVICES}/kubelet"], check=False)
 
 
 def give_dns_credentials(node: NativeNode) -> None:
