@@ -13,15 +13,16 @@ from typer._click.exceptions import NoArgsIsHelpError
 from typer.main import get_command
 
 from localk8s._version import __version__
-from localk8s.cli import access, demo, errors, host, lifecycle, looking
+from localk8s.cli import access, demo, errors, forwarding, host, lifecycle, looking
 from localk8s.cli.commands import Command, Group
 from localk8s.cli.interrupts import Interrupts
 from localk8s.cli.narrators import Narrator
+from localk8s.cli.output import PipeClosed
 from localk8s.cli.session import Session
 from localk8s.model.errors import InterruptedByUser, Localk8sError, UsageError
 from localk8s.system.environment import Environment, read_environment
 
-_EVERY_DAY, _INSIDE, _HOST = "Every day", "Getting in", "This host"
+_EVERY_DAY, _INSIDE, _USING, _HOST = "Every day", "Getting in", "Using what runs", "This host"
 _COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
     ("start", lifecycle.start, _EVERY_DAY, "localk8s start --nodes 3 --memory 2g"),
     ("stop", lifecycle.stop, _EVERY_DAY, "localk8s stop"),
@@ -34,6 +35,7 @@ _COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
     ("ssh", access.ssh, _INSIDE, "localk8s ssh default -- hostname"),
     ("ip", looking.ip, _INSIDE, "localk8s ip"),
     ("logs", access.logs, _INSIDE, "localk8s logs --run last"),
+    ("port-forward", forwarding.port_forward, _USING, "localk8s port-forward svc/web 8080:80"),
     ("doctor", host.doctor, _HOST, "localk8s doctor --nodes 3 --memory 4g"),
     ("setup", host.setup, _HOST, "localk8s setup --driver native --yes"),
     ("version", looking.version, _HOST, "localk8s version -o json"),
@@ -146,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, InterruptedByUser):
         interrupts.tell_once()
         return interrupts.code
-    except BrokenPipeError:
+    except PipeClosed:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -79,3 +79,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_
 NodeName = Annotated[
     str | None, typer.Argument(metavar="[NODE]", help="A node of the cluster; the first control plane when left out.")
 ]
+Namespace = Annotated[
+    str,
+    typer.Option("--namespace", "-n", metavar="NAME", help="Kubernetes namespace (default default).", rich_help_panel=GENERAL),
+]

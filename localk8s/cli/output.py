@@ -22,6 +22,10 @@ class Format(StrEnum):
     NAME = "name"
 
 
+class PipeClosed(Exception):  # noqa: N818 - not an error of the program
+    """Whoever read standard output has had enough."""
+
+
 def choose_format(option: str | None, variable: str | None) -> Format:
     """The format asked for by ``-o``, else by LOCALK8S_OUTPUT, else a table.
 
@@ -45,8 +49,11 @@ def document(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(text: str) -> None:
     """Write ``text`` and a line's end to standard output."""
-    sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError as exc:
+        raise PipeClosed from exc  # as it is, typer would call it a failure
 
 
 def write_line(content: Mapping[str, Any]) -> None:

@@ -53,5 +53,5 @@ def test_quick_commands_load_nothing_heavy(door: Door, argv: list[str]) -> None:
 
 
 def test_the_library_loads_its_names_when_asked() -> None:
-    code = "import localk8s, sys; before = set(sys.modules); localk8s.Cluster; assert 'localk8s.cluster' in set(sys.modules) - before"
+    code = "import localk8s as l, sys; old = set(sys.modules); l.Cluster; assert 'localk8s.cluster' in set(sys.modules) - old"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

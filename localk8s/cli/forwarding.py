@@ -1,0 +1,87 @@
+"""``port-forward``, ``proxy``: local ports that lead into the cluster, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from localk8s.cli.options import ClusterName, Namespace, Output, Quiet, Verbose
+from localk8s.cli.output import Format, document, show
+from localk8s.cli.session import Session
+from localk8s.model.errors import UsageError
+
+_FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
+_WHERE = "Where to listen"
+
+
+def until_interrupted() -> int:
+    """Wait for Ctrl-C (or SIGTERM), which is how these commands end: 0."""
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    return 0
+
+
+def port_forward(
+    ctx: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="KIND/NAME", help="svc, pod, deploy, sts, ds or rs, and a name.")],
+    ports: Annotated[
+        list[str], typer.Argument(metavar="[LOCAL:]REMOTE…", help="Numbers or names; LOCAL 0 takes any free port.")
+    ],
+    cluster: ClusterName = None,
+    namespace: Namespace = "default",
+    address: Annotated[
+        str,
+        typer.Option("--address", metavar="IP[,IP…]", help="Local addresses (default 127.0.0.1).", rich_help_panel=_WHERE),
+    ] = "127.0.0.1",
+    through_api: Annotated[
+        bool,
+        typer.Option(
+            "--through-api", help="By way of the API server, also where there is a shorter one.", rich_help_panel=_WHERE
+        ),
+    ] = False,
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Make ports of a service, pod or workload local ports, until Ctrl-C.
+
+    Each connection goes to a pod that is ready at that moment: pods may be replaced, scaled and rolled meanwhile, and the
+    API server restarted.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
+    if not ports:
+        raise UsageError("There is no port to forward.", hint="localk8s port-forward svc/web 8080:80")
+    with session.cluster.port_forward(
+        target,
+        *ports,
+        namespace=namespace,
+        addresses=[each.strip() for each in address.split(",")],
+        direct=False if through_api else None,
+        tell=lambda sentence: _complain(session, sentence),
+    ) as forward:
+        found = forward.ports
+        show(
+            session.format,
+            table="".join(f"{each.address}:{each.port} -> {each.target} {each.remote}\n" for each in found),
+            content=document(
+                "PortForward",
+                {
+                    "cluster": session.name,
+                    "namespace": namespace,
+                    "target": str(found[0].target),
+                    "ports": [{"address": each.address, "port": each.port, "remote": each.remote} for each in found],
+                },
+            ),
+            names=[f"{each.address}:{each.port}" for each in found],
+        )
+        return until_interrupted()
+
+
+def _complain(session: Session, sentence: str) -> None:
+    sys.stderr.write(f"  ! {sentence}\n")
+    sys.stderr.flush()

@@ -1,0 +1,64 @@
+"""The demo's pure parts: what is deployed, and how an answer is read. The real thing is in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localk8s.artifacts.catalog import image_reference
+from localk8s.artifacts.kinds import ImageRole
+from localk8s.helpers.demo import ECHO_IMAGE, commands_by_hand, manifests, parse_answer
+from localk8s.model.versions import KubernetesVersion
+
+ANSWER = {
+    "pod": "demo-1",
+    "namespace": "default",
+    "node": "default-2",
+    "client": "10.83.0.1",
+    "method": "GET",
+    "path": "/",
+    "protocol": "HTTP/1.1",
+    "headers": {"Host": "10.83.0.10:31380"},
+    "body": "",
+}
+
+
+def test_the_image_is_the_one_that_nodes_have() -> None:
+    assert image_reference(ImageRole.ECHO, KubernetesVersion(1, 36, 3)) == ECHO_IMAGE
+
+
+def test_the_service_finds_the_pods_and_pods_know_their_node() -> None:
+    deployment, service = manifests("i:1", 3)
+    template = deployment["spec"]["template"]
+    assert service["spec"]["selector"] == template["metadata"]["labels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert deployment["spec"]["replicas"] == 3
+    assert service["spec"]["ports"][0]["targetPort"] == template["spec"]["containers"][0]["ports"][0]["containerPort"]
+    names = {variable["name"] for variable in template["spec"]["containers"][0]["env"]}
+    assert names == {"POD_NAME", "POD_NAMESPACE", "NODE_NAME"}
+
+
+def test_by_hand() -> None:
+    assert commands_by_hand("i:1", 2) == (
+        "kubectl create deployment demo --image=i:1 --replicas=2",
+        "kubectl expose deployment demo --type=NodePort --port=8080",
+    )
+
+
+def test_the_echo_servers_answer() -> None:
+    answer = parse_answer(json.dumps(ANSWER))
+    assert answer is not None
+    assert (answer.pod, answer.node, answer.client) == ("demo-1", "default-2", "10.83.0.1")
+    assert answer.headers == {"Host": "10.83.0.10:31380"}
+
+
+@pytest.mark.parametrize("key", ["pod", "node", "client", "method", "path", "protocol", "headers"])
+def test_an_answer_that_lacks_something_is_somebody_elses(key: str) -> None:
+    assert parse_answer(json.dumps({name: value for name, value in ANSWER.items() if name != key})) is None
+
+
+@given(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each)).map(json.dumps)))
+def test_any_other_answer_is_somebody_elses(body: str) -> None:
+    assert parse_answer(body) is None
