@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from localk8s.kubeadm.documents import join_documents
-from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, JoinTicket, KubeadmParameters
+from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, RUNTIME_ENDPOINT, JoinTicket, KubeadmParameters
 from localk8s.kubeadm.phases import INIT_CONFIG, JOIN_CONFIG, join, join_arguments, kubeadm, make_ticket, write_init_config
 from localk8s.model.errors import CommandError
 from localk8s.model.node import Node
@@ -182,7 +182,7 @@ def _etcdctl(first: Node, *arguments: str) -> str:
 
 def reset(node: Node) -> None:
     """Take everything of Kubernetes off the machine; images stay. What kubeadm cannot reset is removed by hand."""
-    node.run(["kubeadm", "reset", "--force"], timeout=180.0, check=False)
+    node.run(["kubeadm", "reset", "--force", "--cri-socket", RUNTIME_ENDPOINT], timeout=180.0, check=False)
     node.run(["sh", "-c", _CLEAR], timeout=60.0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class BoxBuilder:
         binaries = self._artifacts.kubernetes(version, named, step)
         images = self._artifacts.images(binaries, ROLES, step)
         pause = next(image.reference for image in images if image.role is ImageRole.PAUSE)
-        box = self.find(provider, box_files.box_key(provider, pause, _inputs(binaries, images)))
+        box = self.find(provider, box_files.box_key(provider, version, pause, _inputs(binaries, images)))
         if is_whole(box):
             return box
         _need_root()
@@ -110,7 +110,8 @@ class BoxBuilder:
         self._run("cp", "-a", str(base), str(rootfs))
         self._run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"localk8s-box-{box.key}", "-f", str(work / "key"))
         step.progress(3, 6, "adding Kubernetes")
-        self._add_files(rootfs, box.provider, pause, (work / "key.pub").read_text())
+        files = box_files.rootfs_files(box.provider, binaries.version, pause, (work / "key.pub").read_text())
+        self._add_files(rootfs, box.provider, files)
         for program in PROGRAMS:
             shutil.copyfile(binaries.directory / program, rootfs / "usr/bin" / program)
             (rootfs / "usr/bin" / program).chmod(0o755)
@@ -144,8 +145,8 @@ class BoxBuilder:
         os.replace(partial, base)
         return base
 
-    def _add_files(self, rootfs: Path, provider: str, pause: str, public_key: str) -> None:
-        for path, file in box_files.rootfs_files(provider, pause, public_key).items():
+    def _add_files(self, rootfs: Path, provider: str, files: Mapping[str, File]) -> None:
+        for path, file in files.items():
             place(rootfs, path, file)
         enabled = " ".join(box_files.enabled_units(provider))
         masked = " ".join(box_files.masked_units(provider))

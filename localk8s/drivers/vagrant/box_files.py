@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 
 from localk8s.drivers.vagrant.node_files import PACKAGES, File, static_files
+from localk8s.model.versions import KubernetesVersion
 
 RECIPE = 1
 """Raised when the way in which boxes are built changes what is in them."""
@@ -35,11 +36,11 @@ def masked_units(provider: str) -> tuple[str, ...]:
             "sys-kernel-config.mount", "modprobe@.service", "systemd-remount-fs.service")  # fmt: skip
 
 
-def rootfs_files(provider: str, pause: str, public_key: str) -> Mapping[str, File]:
+def rootfs_files(provider: str, version: KubernetesVersion, pause: str, public_key: str) -> Mapping[str, File]:
     """Every file that is written into the box's file system."""
     virtual = provider == "libvirt"
     files = {
-        **static_files(pause, virtual_machine=virtual),
+        **static_files(pause, version, virtual_machine=virtual),
         "/etc/hostname": File(""),
         "/etc/resolv.conf": File(""),
         "/etc/sudoers.d/vagrant": File("vagrant ALL=(ALL) NOPASSWD:ALL\nDefaults:vagrant !requiretty\n", 0o440),
@@ -63,15 +64,16 @@ def enabled_units(provider: str) -> tuple[str, ...]:
     return (*common, "localk8s-grow.service") if provider == "libvirt" else common
 
 
-def box_key(provider: str, pause: str, inputs: Mapping[str, str]) -> str:
+def box_key(provider: str, version: KubernetesVersion, pause: str, inputs: Mapping[str, str]) -> str:
     """The name of the box made from these inputs.
 
     Args:
         provider: ``lxc`` or ``libvirt``.
+        version: of Kubernetes.
         pause: reference of the sandbox image.
         inputs: what each binary and image is called -> its sha256.
     """
-    files = {path: [file.content, file.mode] for path, file in rootfs_files(provider, pause, "").items()}
+    files = {path: [file.content, file.mode] for path, file in rootfs_files(provider, version, pause, "").items()}
     content = {
         "recipe": RECIPE,
         "suite": SUITE,

@@ -106,9 +106,12 @@ class VagrantClient:
         self._verbs().halt(vm_name=machine, force=force)
 
     def destroy(self, machine: str | None = None) -> None:
-        """Remove one machine, or all, with their disks. Removing what is not there succeeds."""
+        """Remove one machine, or all at once, with their disks. Removing what is not there succeeds."""
         self._hosts = None
-        self._verbs().destroy(vm_name=machine)
+        if machine is None:
+            self._verbs()._call_vagrant_command(["destroy", "--force", "--parallel"])
+        else:
+            self._verbs().destroy(vm_name=machine)
 
     def states(self) -> Mapping[str, str]:
         """Machine -> Vagrant's word for its state (one or two seconds)."""

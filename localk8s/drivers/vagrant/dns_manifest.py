@@ -100,6 +100,7 @@ def _container(network: ClusterNetwork, image: str) -> dict[str, Any]:
             "--pod-cidr", str(network.pods),
             "--named", "/usr/sbin/named",
             "--listen", "0.0.0.0:53",
+            "--announce", str(network.dns_address),
         ],
         "ports": [
             {"name": "dns", "containerPort": 53, "protocol": "UDP"},

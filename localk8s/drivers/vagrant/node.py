@@ -20,7 +20,7 @@ from pathlib import Path
 from localk8s.drivers.vagrant.machine_readable import HostEntry
 from localk8s.drivers.vagrant.node_files import File
 from localk8s.model.errors import CommandError, NotFoundError
-from localk8s.model.node import Completed
+from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 from localk8s.system.files import write_atomic
 from localk8s.system.process import HostRunner
@@ -69,7 +69,7 @@ class SshNode:
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,

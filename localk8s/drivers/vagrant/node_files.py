@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from localk8s.drivers.vagrant.plan import ClusterPlan, Machine
 from localk8s.kubeadm.parameters import API_PORT
+from localk8s.model.versions import KubernetesVersion
 
 PACKAGES = (
     "bind9-host", "ca-certificates", "conntrack", "containerd", "containernetworking-plugins", "curl", "dbus", "ebtables",
@@ -24,6 +25,8 @@ PROGRAMS = ("kubeadm", "kubectl", "kubelet")
 """Kubernetes programs on a node; the others come in images."""
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+_NO_DOCKERSHIM = 24
+"""The first minor whose kubelet does not ask for a docker daemon."""
 CNI_CONFIG = "/etc/cni/net.d/10-localk8s.conflist"
 NETWORK_BATCH = "/etc/localk8s/network"
 HOSTS = "/etc/hosts"
@@ -37,11 +40,12 @@ class File:
     mode: int = 0o644
 
 
-def static_files(pause: str, *, virtual_machine: bool) -> Mapping[str, File]:
+def static_files(pause: str, version: KubernetesVersion, *, virtual_machine: bool) -> Mapping[str, File]:
     """What every machine has.
 
     Args:
         pause: reference of the sandbox image.
+        version: of Kubernetes.
         virtual_machine: False for a container that looks like a machine and shares the host's kernel.
     """
     files = {
@@ -56,6 +60,9 @@ def static_files(pause: str, *, virtual_machine: bool) -> Mapping[str, File]:
             "[Unit]\nConditionPathExists=/etc/keepalived/keepalived.conf\n"
         ),
     }
+    if version.minor < _NO_DOCKERSHIM:
+        files["/usr/local/sbin/localk8s-no-docker"] = File(NO_DOCKER, 0o755)
+        files["/etc/systemd/system/kubelet.service.d/no-docker.conf"] = File(NO_DOCKER_UNIT)
     if virtual_machine:
         files["/etc/modules-load.d/localk8s.conf"] = File("overlay\nbr_netfilter\n")
         files["/etc/sysctl.d/99-localk8s.conf"] = File(SYSCTL)
@@ -240,6 +247,25 @@ sed -e 1d -e "s/DEV/$device/" {NETWORK_BATCH} | ip -batch -
 if [ -e /etc/keepalived/keepalived.conf ]; then
   sed -i "s/interface DEV$/interface $device/" /etc/keepalived/keepalived.conf
 fi
+"""
+
+NO_DOCKER = r"""#!/bin/sh
+# An old kubelet asks a docker daemon for its directory five times, a second apart, before it does anything else.
+# This answers for ten seconds, and is no daemon.
+if [ "${1-}" = answer ]; then
+  body='{"DockerRootDir":"/var/lib/docker"}'
+  read -r request
+  printf 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n'
+  printf 'Content-Length: %d\r\n\r\n%s' ${#body} "$body"
+  exit 0
+fi
+[ -e /run/docker.sock ] && exit 0
+exec systemd-run --quiet --collect --property=KillMode=control-group sh -c \
+  "timeout 10 socat UNIX-LISTEN:/run/docker.sock,fork,unlink-early EXEC:'$0 answer'; rm -f /run/docker.sock"
+"""
+
+NO_DOCKER_UNIT = """[Service]
+ExecStartPre=-/usr/local/sbin/localk8s-no-docker
 """
 
 SYSCTL = """net.bridge.bridge-nf-call-iptables = 1

@@ -172,7 +172,9 @@ def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
     first = whole[0]
     if not cluster.kubeconfig:
         cluster.keep_kubeconfig(first.run(["cat", ADMIN_CONF]).stdout)
-    wait_for_api(cluster)
+    with report.step("api", "waiting for the API") as step:
+        wait_for_api(cluster)
+        step.finish_as("the API answers")
     return first
 
 

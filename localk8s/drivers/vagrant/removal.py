@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from localk8s.drivers.vagrant import host_network
+from localk8s.drivers.vagrant import host_network, recipe
 from localk8s.drivers.vagrant.checks import find_program
 from localk8s.drivers.vagrant.cluster import VagrantCluster
 from localk8s.model.errors import Localk8sError
@@ -27,6 +27,9 @@ def remove(cluster: VagrantCluster) -> None:
     """
     runner, prefix = cluster.context.runner, cluster.plan.bridge
     troubles: list[str] = []
+    if cluster.plan.provider == "lxc":  # what is about to be destroyed needs no graceful halt of half a minute
+        names = containers(prefix)
+        recipe.each(names, lambda name: runner.run(["lxc-stop", "--kill", "--name", name], check=False, timeout=60))
     if (cluster.directory / "Vagrantfile").exists() and (cluster.directory / ".vagrant").exists():
         _attempt(troubles, lambda: cluster.client.destroy())
     if cluster.plan.provider == "lxc":

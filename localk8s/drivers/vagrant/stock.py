@@ -54,7 +54,7 @@ def provision(cluster: VagrantCluster, node: SshNode, step: Step) -> None:
     pause = next(image.reference for image in images if image.role is ImageRole.PAUSE)
     step.progress(0, None, f"installing packages on {node.name}")
     _install(node)
-    unpack(node, static_files(pause, virtual_machine=cluster.provider.virtual_machines))
+    unpack(node, static_files(pause, version, virtual_machine=cluster.provider.virtual_machines))
     for program in PROGRAMS:
         node.copy_in(binaries.directory / program, f"/usr/bin/{program}", mode=0o755)
     node.run(["sh", "-ec", _ENABLE], timeout=120)
