@@ -152,8 +152,11 @@ class Cache:
                 return True
 
             wait_until(try_lock, what=f"another localk8s that is getting {what}", timeout=_LONGEST_WAIT, interval=0.2)
-            stack.callback(told.unlink, missing_ok=True)
-            yield _SharedStep(step, told)
+            try:
+                yield _SharedStep(step, told)
+            finally:
+                with contextlib.suppress(OSError):
+                    told.unlink()
 
 
 class _SharedStep:

@@ -58,10 +58,11 @@ class Library:
     ) -> None:
         self._cache = Cache(directory.absolute())
         self._runner = runner
-        self._arch = architecture(machine or platform.machine())
+        self.architecture = architecture(machine or platform.machine())
+        """``amd64`` or ``arm64``: this host's."""
         self._codename = read_codename() if codename is None else codename
         self._offline = settings.offline
-        self._sources = Sources(settings, self._codename, self._arch, runner)
+        self._sources = Sources(settings, self._codename, self.architecture, runner)
         self._tools_entry: Entry | None = None
         self._opened: dict[Path, Path] = {}
 
@@ -74,7 +75,7 @@ class Library:
 
     def cached_versions(self) -> tuple[KubernetesVersion, ...]:
         """The Kubernetes versions in the cache, oldest first; they need no network."""
-        ending = f"-{self._arch}"
+        ending = f"-{self.architecture}"
         names = [name.removeprefix("kubernetes/") for name in self._cache.names("kubernetes")]
         return Sources.versions(name.removesuffix(ending) for name in names if name.endswith(ending))
 
@@ -98,7 +99,7 @@ class Library:
 
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``. See ``Artifacts.images``."""
-        maker = ImageMaker(self._cache, self._arch, self._runner, own_scripts())
+        maker = ImageMaker(self._cache, self.architecture, self._runner, own_scripts())
         return maker.images(binaries, self._tools(step), roles, step)
 
     def holdings(self) -> tuple[Holding, ...]:
@@ -110,7 +111,7 @@ class Library:
         found = []
         if version not in self.cached_versions():
             found.append(missing_kubernetes(version, self._sources.is_built(version)))
-        if not self._cache.path(tools_entry_name(self._arch)).is_dir():
+        if not self._cache.path(tools_entry_name(self.architecture)).is_dir():
             found.append(missing_tools())
         return tuple(found)
 
@@ -127,7 +128,7 @@ class Library:
             UsageError: ``target`` has another ending.
         """
         binaries = self.kubernetes(version, None, step)
-        place = f"release/{version}/bin/linux/{self._arch}"
+        place = f"release/{version}/bin/linux/{self.architecture}"
         members = [
             Member(f"{place}/{name}", binaries.directory / name, binaries.digests.get(name, "")) for name in KUBERNETES_PROGRAMS
         ]
@@ -137,7 +138,7 @@ class Library:
         write_bundle(target.absolute(), members, self._runner, step)
 
     def _tool_members(self, step: Step) -> list[Member]:
-        entry, name = self._tools(step), tools_entry_name(self._arch)
+        entry, name = self._tools(step), tools_entry_name(self.architecture)
         members = [Member(f"{name}/{MANIFEST}", entry.path / MANIFEST, "")]
         for path in sorted(entry.path.rglob("*")):
             inside = path.relative_to(entry.path).as_posix()
@@ -147,7 +148,7 @@ class Library:
         return members
 
     def _kubernetes_name(self, version: KubernetesVersion) -> str:
-        return f"kubernetes/{version}-{self._arch}"
+        return f"kubernetes/{version}-{self.architecture}"
 
     def _open(self, path: Path, step: Step) -> Path:
         """The directory that ``--artifacts PATH`` means: itself, or the bundle unpacked."""
@@ -161,7 +162,7 @@ class Library:
         return self._opened[path]
 
     def _named(self, path: Path, step: Step) -> NamedSource:
-        return NamedSource(self._open(path, step), self._arch, self._runner, self._cache, step)
+        return NamedSource(self._open(path, step), self.architecture, self._runner, self._cache, step)
 
     def _from_named(self, version: KubernetesVersion, path: Path, step: Step) -> KubernetesBinaries:
         source = self._named(path, step)
@@ -171,7 +172,7 @@ class Library:
                 f"{path} holds Kubernetes {', '.join(str(item) for item in sorted(found))}, not {version}.",
                 hint=f"localk8s start --artifacts {shlex.quote(str(path))} --kubernetes-version {max(found)}",
             )
-        name = tools_entry_name(self._arch)
+        name = tools_entry_name(self.architecture)
         tools = find_tools(source.root, name)
         if tools is not None:
             self._cache.adopt(name, "the node tools", tools, step)
@@ -192,5 +193,5 @@ class Library:
                 ) from exc
 
         if self._tools_entry is None:  # verified once a process: there are thousands of files
-            self._tools_entry = self._cache.obtain(tools_entry_name(self._arch), "the node tools", step, make)
+            self._tools_entry = self._cache.obtain(tools_entry_name(self.architecture), "the node tools", step, make)
         return self._tools_entry

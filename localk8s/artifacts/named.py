@@ -6,6 +6,7 @@ the cache by size and time of change, so that the next start does not read half 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -21,7 +22,6 @@ from localk8s.artifacts.elf import MACHINES, read_elf
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS
 from localk8s.artifacts.manifest import FileRecord, Manifest, read_manifest, record_file, write_manifest
 from localk8s.artifacts.sums import SUMS, parse_digest, parse_sums
-from localk8s.artifacts.trouble import cache_trouble
 from localk8s.model.errors import ArtifactError, CommandError, Localk8sError, NotFoundError
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
@@ -123,7 +123,7 @@ class NamedSource:
         return manifest if same and usable else None
 
     def _remember(self, place: Path, manifest: Manifest) -> None:
-        with cache_trouble(self._cache.directory):
+        with contextlib.suppress(OSError):  # a read-only cache remembers nothing: it is all read again next time
             self._memory(place).mkdir(parents=True, exist_ok=True, mode=0o700)
             write_manifest(self._memory(place), manifest)
 

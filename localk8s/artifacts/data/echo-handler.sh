@@ -11,15 +11,15 @@ read_line() {
   line=${line%"$cr"}
 }
 cr=$(printf '\r')
-size=0 chunked= count=0 head= continue=
+size=0 chunked= count=0 head= continue= too_many=
 
 read_line || exit 0
 head=$line
 while read_line && [ -n "$line" ]; do
   count=$((count + 1))
   if [ "$count" -gt "$most_lines" ] || [ "${#head}" -gt 65536 ]; then
-    printf '%s\n\n' "$head" | answer 431
-    exit 0
+    too_many=1
+    continue
   fi
   head="$head
 $line"
@@ -30,15 +30,24 @@ $line"
   esac
 done
 
+# Closing on bytes that nobody read would take the answer back: they are read and dropped, here and below.
+if [ -n "$too_many" ]; then
+  printf '%s\n\n' "$head" | answer 431
+  timeout 1 cat >/dev/null
+  exit 0
+fi
 blank=$(printf ' \t')
 size=${size#"${size%%[!$blank]*}"}
 size=${size%"${size##*[!$blank]}"}
 case $size in
 '' | *[!0-9]* | ???????????*)
   printf '%s\n\n' "$head" | answer 400
+  timeout 1 cat >/dev/null
   exit 0
   ;;
 esac
+size=${size#"${size%%[!0]*}"} # a zero in front would make it an octal number
+size=${size:-0}
 [ -z "$continue" ] || printf 'HTTP/1.1 100 Continue\r\n\r\n'
 
 # Passes on that many bytes and reads not one more: another chunk may follow.
@@ -63,6 +72,5 @@ read_body() {
 }
 {
   printf '%s\n\n' "$head"
-  # What is beyond the limit is read and dropped: closing on unread bytes would take the answer back.
   read_body | { head -c "$most_body"; cat >/dev/null; }
 } | answer ''

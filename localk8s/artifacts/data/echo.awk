@@ -37,7 +37,7 @@ function finish() {
   return result
 }
 # The text of an environment variable, escaped; it is the cluster's own and plain.
-function own(value) { gsub(/[^ -!#-\[\]-~]/, "?", value); return "\"" value "\"" }
+function own(value) { gsub(/[^A-Za-z0-9._:-]/, "?", value); return "\"" value "\"" }
 # One byte of the request line or of a header. Blanks are held back until something follows them, so that none are left
 # around a value; a line that begins with one goes on with the last header.
 function header_byte(byte) {

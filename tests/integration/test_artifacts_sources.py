@@ -1,0 +1,302 @@
+"""Fetching for real: the seven programs over HTTP, killed, shared, on a full and on a read-only disk, and as nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, ImageRole
+from localk8s.artifacts.library import Library
+from localk8s.artifacts.settings import ArtifactSettings
+from localk8s.model.progress import SilentReporter
+from localk8s.model.versions import KubernetesVersion
+from localk8s.store.layout import Layout
+from localk8s.system.paths import find_roots
+from localk8s.system.process import HostRunner
+from localk8s.system.wait import wait_until
+
+VERSION = KubernetesVersion(1, 20, 2)
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+needs_root = pytest.mark.skipif(not ROOT, reason="mounting needs root")
+
+FETCH = """
+import sys
+from pathlib import Path
+from localk8s.artifacts.library import Library
+from localk8s.artifacts.settings import ArtifactSettings
+from localk8s.model.errors import Localk8sError
+from localk8s.model.versions import KubernetesVersion
+from localk8s.system.process import HostRunner
+
+class Step:
+    def progress(self, done, total, detail=""):
+        print(f"progress {done} {total} {detail}", flush=True)
+    def finish_as(self, title): ...
+
+library = Library(Path(sys.argv[1]), HostRunner(), ArtifactSettings(mirror=sys.argv[2]), machine="x86_64", codename="")
+try:
+    print("got", library.kubernetes(KubernetesVersion(1, 20, 2), None, Step()).directory)
+except Localk8sError as exc:
+    print("error", exc.message, "HINT", exc.hint)
+    sys.exit(exc.exit_code)
+"""
+
+
+class Site(ThreadingHTTPServer):
+    """The official layout over a directory of files; can hold back the middle of one file."""
+
+    daemon_threads = True
+
+    def __init__(self, directory: Path, architecture: str = "amd64") -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.directory = directory
+        self.base = f"/release/{VERSION}/bin/linux/{architecture}/"
+        self.held = ""
+        self.go_on = threading.Event()
+        self.asked: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        name = self.path.removeprefix(self.server.base)
+        file = self.server.directory / name.removesuffix(".sha256")
+        if not self.path.startswith(self.server.base) or not file.is_file():
+            self.send_error(404)
+            return
+        digest = name.endswith(".sha256")
+        content = hashlib.sha256(file.read_bytes()).hexdigest().encode() if digest else b""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content) if digest else file.stat().st_size))
+        self.end_headers()
+        if not body:
+            return
+        self.server.asked[name] += 1
+        if digest:
+            self.wfile.write(content)
+            return
+        with file.open("rb") as opened:
+            if name == self.server.held:
+                self.wfile.write(opened.read(file.stat().st_size // 2))
+                self.wfile.flush()
+                self.server.go_on.wait(60)
+            shutil.copyfileobj(opened, self.wfile)
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client was killed: that is the test
+            super().handle()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    directory = tmp_path / "site"
+    directory.mkdir()
+    for name in KUBERNETES_PROGRAMS:
+        (directory / name).write_bytes(name.encode() * 200_000)
+    yield from serve(Site(directory))
+
+
+def serve(server: Site) -> Iterator[Site]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.go_on.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def fetching(cache: Path, site: Site, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    argv = [*prefix, sys.executable, "-c", FETCH, str(cache), site.url]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def files(cache: Path) -> set[str]:
+    return {path.name for path in cache.rglob("*") if path.is_file() and "locks" not in path.parts}
+
+
+def test_a_fetch_that_is_killed_is_finished_by_the_next(tmp_path: Path, site: Site) -> None:
+    cache, site.held = tmp_path / "cache", "kube-proxy"
+    first = fetching(cache, site)
+    wait_until(lambda: site.asked["kube-proxy"], what="the third file", timeout=20, interval=0.02)
+    wait_until(lambda: ".kube-proxy.part" in files(cache), what="half a file", timeout=20, interval=0.02)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert "kube-proxy" not in files(cache)
+    site.held = ""
+    site.go_on.set()
+    second = fetching(cache, site)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 0, output
+    assert files(cache) == {*KUBERNETES_PROGRAMS, "manifest.json"}
+    assert site.asked["kube-apiserver"] == 1, "what was whole is kept"
+    assert not list((cache / "work").iterdir())
+
+
+def test_two_processes_share_one_download(tmp_path: Path, site: Site) -> None:
+    cache, site.held = tmp_path / "cache", "kubeadm"
+    first = fetching(cache, site)
+    wait_until(lambda: site.asked["kubeadm"], what="the first to be at it", timeout=20, interval=0.02)
+    second = fetching(cache, site)
+    assert second.stdout is not None
+    told = ""
+    while "another localk8s" not in told:
+        told = second.stdout.readline()
+        assert told, "the second ended without waiting"
+    site.go_on.set()
+    outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], outputs
+    assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
+    assert {site.asked[name] for name in KUBERNETES_PROGRAMS} == {1}
+
+
+@needs_root
+def test_a_full_disk_is_one_clear_error_and_is_not_left_full(tmp_path: Path, site: Site) -> None:
+    mount = f"mount -t tmpfs -o size=6m none {tmp_path} && cd {tmp_path} && "
+    check = f'"$@"; code=$?; find {tmp_path}/cache -path "*locks*" -prune -o -type f -print; exit $code'
+    process = fetching(tmp_path / "cache", site, ("unshare", "--mount", "sh", "-c", mount + check, "sh"))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 11, output
+    errors = [line for line in output.splitlines() if not line.startswith("progress ")]
+    assert errors == [
+        f"error The disk is full: no space is left for the artifact cache {tmp_path}/cache. "
+        "HINT free some, or use another disk: LOCALK8S_CACHE=/var/tmp/localk8s localk8s start"
+    ]
+
+
+@needs_root
+def test_a_read_only_cache_serves_what_it_has_and_refuses_the_rest(tmp_path: Path, site: Site) -> None:
+    cache = tmp_path / "cache"
+    remount = (
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount --bind {cache} {cache} && mount -o remount,ro,bind {cache} && exec "$@"',
+        "sh",
+    )
+    cache.mkdir()
+    process = fetching(cache, site, remount)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 11, output
+    assert f"The artifact cache {cache} cannot be used: Read-only file system" in output
+    assert "Traceback" not in output
+    fetching(cache, site).communicate(timeout=60)
+    process = fetching(cache, site, remount)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+
+
+def real_programs() -> Path:
+    """The seven programs that the set-up put into the cache."""
+    library = Library(Layout(find_roots(os.environ)).artifacts, HostRunner(), ArtifactSettings())
+    with SilentReporter().step("x", "") as step:
+        return library.kubernetes(VERSION, None, step).directory
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("setting", ["mirror", "official"])
+def test_the_real_seven_over_http(tmp_path: Path, setting: str) -> None:
+    library = Library(tmp_path / "cache", HostRunner(), ArtifactSettings(offline=True))
+    for site in serve(Site(real_programs(), library.architecture)):
+        library = Library(tmp_path / "cache", HostRunner(), ArtifactSettings(**{setting: site.url}))
+        with SilentReporter().step("x", "") as step:
+            found = library.kubernetes(VERSION, None, step)
+        assert found.source == setting
+        for name in KUBERNETES_PROGRAMS:
+            said = subprocess.run(
+                [found.directory / name, "version" if name.startswith("kubec") else "--version"], capture_output=True
+            )
+            assert b"v1.20.2" in said.stdout + said.stderr or name in ("kubeadm", "kubectl"), said
+        assert (
+            subprocess.run([found.directory / "kubeadm", "version", "-o", "short"], capture_output=True).stdout == b"v1.20.2\n"
+        )
+
+
+@pytest.mark.real
+def test_a_bundle_of_everything_is_enough_without_a_network(tmp_path: Path) -> None:
+    with SilentReporter().step("x", "") as step:
+        ours = Library(Layout(find_roots(os.environ)).artifacts, HostRunner(), ArtifactSettings())
+        ours.write_bundle(tmp_path / "all.tar", VERSION, step)
+        settings = ArtifactSettings(offline=True)
+        theirs = Library(tmp_path / "cache", HostRunner(), settings, codename="")
+        found = theirs.kubernetes(VERSION, str(tmp_path / "all.tar"), step)
+        tools = theirs.node_tools(step)
+        images = theirs.images(found, list(ImageRole), step)
+    version = subprocess.run([tools.root / "usr/bin/containerd", "--version"], env=tools.environment, capture_output=True)
+    assert b"containerd" in version.stdout
+    for program in ("usr/sbin/named", "usr/sbin/iptables", "usr/sbin/conntrack", "usr/bin/ip", "usr/bin/socat"):
+        said = subprocess.run([tools.root / program, "-V"], env=tools.environment, capture_output=True)
+        assert said.returncode == 0, said.stderr
+    assert [image.role for image in images] == list(ImageRole)
+    given = {image.role for image in images if "bundles" in image.archive.parts}
+    assert given == {ImageRole.PAUSE, ImageRole.ECHO, ImageRole.DNS}
+
+
+@pytest.mark.real
+@needs_root
+@pytest.mark.skipif("LOCALK8S_OFFLINE" in os.environ, reason="fetches from Debian")
+def test_node_tools_come_from_debian_as_nobody_and_leave_the_host_alone(home_of_nobody: Path) -> None:
+    watched = ["/var/lib/apt/lists", "/var/lib/dpkg/status", "/var/cache/apt", "/etc/apt"]
+    before = [os.stat(path).st_mtime_ns for path in watched]
+    script = FETCH.replace("kubernetes(KubernetesVersion(1, 20, 2), None, Step()).directory", "node_tools(Step()).root")
+    script = script.replace('codename=""', 'codename="bookworm"').replace('machine="x86_64", ', "")
+    done = as_nobody("-c", script, str(home_of_nobody / "cache"), "http://127.0.0.1:9")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    root = Path(done.stdout.splitlines()[-1].removeprefix("got "))
+    for program in (
+        "usr/bin/containerd",
+        "usr/sbin/runc",
+        "usr/bin/etcd",
+        "usr/bin/runsv",
+        "usr/bin/tcpsvd",
+        "usr/lib/cni/bridge",
+    ):
+        assert os.access(root / program, os.X_OK)
+    assert [os.stat(path).st_mtime_ns for path in watched] == before
+    told = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("progress ")]
+    assert told == sorted(told)
+    assert not list((home_of_nobody / "cache/work").iterdir())
+
+
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+    environment = {"HOME": "/nonexistent", "PATH": os.environ["PATH"]}
+    return subprocess.run([*become, sys.executable, *arguments], capture_output=True, text=True, cwd="/", env=environment)
+
+
+@pytest.fixture
+def home_of_nobody() -> Iterator[Path]:
+    """A directory of nobody's own (pytest closes its own to all but one user)."""
+    if as_nobody("-c", "import localk8s").returncode != 0:
+        pytest.skip("this Python cannot be run by nobody")
+    with tempfile.TemporaryDirectory(prefix="localk8s-nobody-") as name:
+        os.chown(name, 65534, 65534)
+        yield Path(name)
