@@ -106,7 +106,9 @@ def test_trap_3_2_a_mirror_switches_preloads_off_and_every_mirror_has_its_flag()
 
 
 def test_what_the_user_passes_through_replaces_our_own_flag() -> None:
-    line = start_line({"vm-driver": "docker", "minikube-arg": "--wait=all --install-addons=false --extra-config kubelet.max-pods=9"})
+    line = start_line(
+        {"vm-driver": "docker", "minikube-arg": "--wait=all --install-addons=false --extra-config kubelet.max-pods=9"}
+    )
     assert line.count("--wait=") == 1 and line.count("--install-addons") == 1
     assert line.endswith("--wait=all --install-addons=false --extra-config kubelet.max-pods=9")
 
@@ -127,10 +129,11 @@ def test_the_other_lines() -> None:
         arguments.node_add("p"): "node add --profile=p --worker=true --user=localk8s",
         arguments.node_delete("p", "m02"): "node delete m02 --profile=p --user=localk8s",
         arguments.docker_env("p"): "docker-env --profile=p --shell=none --output=json",
-        arguments.docker_env("p", node="p-m02"): "docker-env --profile=p --shell=none --output=json --node=p-m02",
         arguments.logs("p", "p-m02", 50): "logs --profile=p --node=p-m02 --length=50",
         arguments.image_list("p"): "image ls --profile=p --format=json",
-        arguments.image_load("p", Path("/a/x.tar")): "image load /a/x.tar --profile=p --daemon=false --remote=false --overwrite=true",
+        arguments.image_load(
+            "p", Path("/a/x.tar")
+        ): "image load /a/x.tar --profile=p --daemon=false --remote=false --overwrite=true",
         arguments.image_remove("p", "x:1"): "image rm x:1 --profile=p",
     }
     for argv, line in lines.items():
@@ -204,7 +207,11 @@ def test_bad_options_are_refused_in_one_sentence(options: dict[str, str]) -> Non
         normalize({}, options)
 
 
-@given(st.dictionaries(st.sampled_from(["vm-driver", "minikube-arg", "cni", "registry-mirror", "ssh-key", "offline"]), st.text(max_size=30)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["vm-driver", "minikube-arg", "cni", "registry-mirror", "ssh-key", "offline"]), st.text(max_size=30)
+    )
+)
 def test_hostile_options_are_refused_or_become_whole_words(options: dict[str, str]) -> None:
     try:
         normal = normalize(options, {})
@@ -216,7 +223,11 @@ def test_hostile_options_are_refused_or_become_whole_words(options: dict[str, st
     parsed = parse_options(normal)
     argv = arguments.start(StartRequest("p", spec, parsed, parsed.driver, existing=False))
     assert argv[0] == "start" and all(word.isprintable() for word in argv)
-    assert not any(word.startswith(("--profile", "--driver", "-p")) and word not in ("--profile=p",) for word in argv[1:] if word not in own(parsed))
+    assert not any(
+        word.startswith(("--profile", "--driver", "-p")) and word not in ("--profile=p",)
+        for word in argv[1:]
+        if word not in own(parsed)
+    )
 
 
 def own(parsed: object) -> set[str]:
@@ -246,7 +257,9 @@ def test_recorded_versions() -> None:
     assert str(parse_version("1.39.0-beta.1")) == "v1.39.0"
 
 
-@pytest.mark.parametrize("text", ["", "{}", "null", '{"minikubeVersion":7}', '{"minikubeVersion":"latest"}', "minikube version: v1.38.1", "[]"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "null", '{"minikubeVersion":7}', '{"minikubeVersion":"latest"}', "minikube version: v1.38.1", "[]"]
+)
 def test_a_program_that_is_no_minikube(text: str) -> None:
     with pytest.raises(PrerequisiteError, match="does not say which version"):
         parse_version_output(text)

@@ -108,7 +108,10 @@ def test_minikubes_advice_becomes_our_command() -> None:
     error = error_of("ssh-driver/after-failed-start/stop-json", cluster="work")
     assert error.hint == "localk8s delete -c work --yes"
     advice = "minikube is missing files. This can be fixed by running 'minikube delete'"
-    assert usable_advice(advice, "work") == "minikube is missing files. This can be fixed by running 'localk8s delete -c work --yes'"
+    assert (
+        usable_advice(advice, "work")
+        == "minikube is missing files. This can be fixed by running 'localk8s delete -c work --yes'"
+    )
     assert usable_advice('Run "minikube delete -p mk", then "minikube start -p mk".', "default") == (
         'Run "localk8s delete --yes", then "localk8s start".'
     )
@@ -119,8 +122,16 @@ def test_minikubes_advice_becomes_our_command() -> None:
 @pytest.mark.parametrize(
     ("name", "vm", "hint"),
     [
-        ("no-profile/start-json-old-version", "none", "localk8s start -c w --driver minikube --vm-driver none --minikube-arg --force"),
-        ("no-profile/start-json-ssh-refused", "ssh", "localk8s start -c w --driver minikube --vm-driver ssh --minikube-arg --force"),
+        (
+            "no-profile/start-json-old-version",
+            "none",
+            "localk8s start -c w --driver minikube --vm-driver none --minikube-arg --force",
+        ),
+        (
+            "no-profile/start-json-ssh-refused",
+            "ssh",
+            "localk8s start -c w --driver minikube --vm-driver ssh --minikube-arg --force",
+        ),
         ("no-profile/start-json-dryrun-lowmem", "", "localk8s start -c w --driver minikube --memory 2g"),
         ("ssh-driver/start-json-provision-failed", "ssh", "localk8s delete -c w --yes"),
     ],
@@ -174,7 +185,7 @@ def test_storage_that_is_full_is_said_so() -> None:
             "specversion": "1.0",
             "type": "io.k8s.sigs.minikube.error",
             "data": {
-                "advice": "Try one or more of the following to free up space on the device:\n\n1. Run \"docker system prune\"",
+                "advice": 'Try one or more of the following to free up space on the device:\n\n1. Run "docker system prune"',
                 "exitcode": "26",
                 "issues": "https://github.com/kubernetes/minikube/issues/9024",
                 "message": "Docker is out of disk space! (/var is at 100% of capacity). You can pass '--force' to skip this check.",
@@ -196,7 +207,9 @@ def test_a_panic_is_named_and_its_trace_is_not() -> None:
     assert "index out of range" in error.message
 
 
-@pytest.mark.parametrize("message", ["", "x" * 5000, "line\n" * 500, "a <no value> b", '"q <no value>" exit status 1: because', "\n"])
+@pytest.mark.parametrize(
+    "message", ["", "x" * 5000, "line\n" * 500, "a <no value> b", '"q <no value>" exit status 1: because', "\n"]
+)
 def test_a_summary_is_always_one_bearable_line(message: str) -> None:
     text = summary(message)
     assert "\n" not in text and len(text) <= 240 and "<no value>" not in text

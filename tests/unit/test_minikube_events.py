@@ -13,7 +13,9 @@ from minikube_recordings import recording
 from localk8s.drivers.minikube.events import Advanced, Event, EventKind, Follower, StepBegun, Warned, parse_event, parse_events
 
 WITH_EVENTS = [
-    name for name in minikube_recordings.names() if "-o json" in " ".join(recording(name).argv) and '"specversion"' in recording(name).stdout
+    name
+    for name in minikube_recordings.names()
+    if "-o json" in " ".join(recording(name).argv) and '"specversion"' in recording(name).stdout
 ]
 
 
@@ -77,7 +79,13 @@ def test_trap_2_1_messages_of_a_failed_start_are_its_error_and_not_warnings_too(
 def test_trap_2_1_empty_and_unknown_step_numbers_are_detours() -> None:
     output = "\n".join(
         event("step", currentstep=number, totalsteps="19", name=name, message=name)
-        for number, name in (("3", "Starting Node"), ("", "Detour"), ("unknown", "Detour"), ("3", "Starting Node"), ("8", "Creating VM"))
+        for number, name in (
+            ("3", "Starting Node"),
+            ("", "Detour"),
+            ("unknown", "Detour"),
+            ("3", "Starting Node"),
+            ("8", "Creating VM"),
+        )
     )
     steps, moves, _, follower = follow(output)
     assert [step.index for step in steps] == [3, 8]
@@ -109,7 +117,8 @@ def test_downloads_move_the_one_bar_and_never_beyond_their_step() -> None:
     for artifact in ("kubectl", "kubelet", "preload"):
         lines.append(event("download", currentstep="2", totalsteps="19", artifact=artifact))
         lines += [
-            event("download.progress", currentstep="2", totalsteps="19", artifact=artifact, progress=part) for part in ("0", "0.5", "0.2", "1")
+            event("download.progress", currentstep="2", totalsteps="19", artifact=artifact, progress=part)
+            for part in ("0", "0.5", "0.2", "1")
         ]
     _, moves, _, _ = follow("\n".join(lines))
     done = [move.done for move in moves]

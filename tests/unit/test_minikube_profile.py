@@ -72,7 +72,10 @@ def test_recorded_lists(name: str, status: str) -> None:
     assert only.config.kubernetes_version == "v1.20.2" and only.config.runtime == "containerd"
 
 
-@pytest.mark.parametrize("name", ["no-profile/profile-list-json-empty", "no-profile/profile-list-light-json-empty", "none-driver/deleted/profile-list-json"])
+@pytest.mark.parametrize(
+    "name",
+    ["no-profile/profile-list-json-empty", "no-profile/profile-list-light-json-empty", "none-driver/deleted/profile-list-json"],
+)
 def test_an_empty_home_has_no_profiles(name: str) -> None:
     assert parse_profile_list(recording(name).stdout) == ()
 
@@ -83,7 +86,9 @@ def test_trap_2_3_a_broken_kubeconfig_makes_the_list_an_error_object() -> None:
     assert parse_profile_list(done.stdout) is None
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "7", '{"valid":[]}', '{"valid":[{}],"invalid":[]}', '{"valid":7,"invalid":[]}'])
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "7", '{"valid":[]}', '{"valid":[{}],"invalid":[]}', '{"valid":7,"invalid":[]}']
+)
 def test_trap_2_3_other_nonsense_is_no_list(text: str) -> None:
     assert parse_profile_list(text) is None
 
@@ -165,7 +170,9 @@ def test_trap_6_3_sizes_that_minikube_would_ignore_are_refused_with_both_values(
     with pytest.raises(WrongStateError) as caught:
         refuse(tuple(changes.values()), "default", start_command(wanted))
     assert "memory is 2.0 GiB, asked for 4.0 GiB" in caught.value.message
-    assert caught.value.hint.startswith("localk8s delete --yes && localk8s start --driver minikube --cpus 4 --memory 4g --disk-size 40g")
+    assert caught.value.hint.startswith(
+        "localk8s delete --yes && localk8s start --driver minikube --cpus 4 --memory 4g --disk-size 40g"
+    )
 
 
 def test_trap_6_4_registry_flags_that_minikube_would_ignore_are_refused() -> None:

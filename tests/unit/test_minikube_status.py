@@ -37,7 +37,9 @@ RECORDED = {
 }
 
 
-def one(host: str = "Running", kubelet: str = "Running", api: str = "Running", kubeconfig: str = "Configured", worker: bool = False) -> dict[str, object]:
+def one(
+    host: str = "Running", kubelet: str = "Running", api: str = "Running", kubeconfig: str = "Configured", worker: bool = False
+) -> dict[str, object]:
     return {"Name": "m", "Host": host, "Kubelet": kubelet, "APIServer": api, "Kubeconfig": kubeconfig, "Worker": worker}
 
 

@@ -151,9 +151,9 @@ def node_delete(profile: str, node: str) -> tuple[str, ...]:
     return ("node", "delete", node, f"--profile={profile}", f"--user={USER}")
 
 
-def docker_env(profile: str, *, node: str = "") -> tuple[str, ...]:
+def docker_env(profile: str) -> tuple[str, ...]:
     """``docker-env`` as data: the only form in which ``-o json`` is heeded."""
-    return ("docker-env", f"--profile={profile}", "--shell=none", "--output=json", *((f"--node={node}",) if node else ()))
+    return ("docker-env", f"--profile={profile}", "--shell=none", "--output=json")
 
 
 def logs(profile: str, machine: str, lines: int) -> tuple[str, ...]:

@@ -217,7 +217,7 @@ class MinikubeDriver:
         argv = arguments.logs(session.profile, config.machine_name(machine), lines)
         return session.plain(argv, doing="show the logs", timeout=2 * QUESTION).stdout
 
-    def docker_environment(self, spec: ClusterSpec, node: str = "") -> dict[str, str]:
+    def docker_environment(self, spec: ClusterSpec) -> dict[str, str]:
         """The variables with which ``docker`` on this host talks to the cluster's docker.
 
         Raises:
@@ -227,7 +227,7 @@ class MinikubeDriver:
         session = self._session(spec)
         config = session.existing()
         refuse_docker_env(config, vm_driver(config.driver), session.tool.version)
-        done = session.tool.run(arguments.docker_env(session.profile, node=node), timeout=2 * QUESTION)
+        done = session.tool.run(arguments.docker_env(session.profile), timeout=2 * QUESTION)
         return parse_docker_env(done, spec.name)
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from localk8s.drivers.minikube.ssh import CONNECTION_FAILED, SshTarget, remote_command, ssh_argv
 from localk8s.drivers.minikube.vm_drivers import refuse_ssh, vm_driver
 from localk8s.model.errors import CommandError, NotFoundError, UsageError
-from localk8s.model.node import Completed
+from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 from localk8s.system.files import write_atomic
 from localk8s.system.process import HostRunner
@@ -49,7 +49,7 @@ class _Machine:
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,
@@ -103,7 +103,7 @@ class HostNode(_Machine):
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,
@@ -147,7 +147,7 @@ class SshNode(_Machine):
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -25,6 +26,8 @@ from localk8s.model.errors import CommandError, Localk8sError, PrerequisiteError
 from localk8s.model.node import Completed
 from localk8s.system.process import HostRunner
 
+_TOKEN = re.compile(r"--token[ =](\w{6}\.\w{16})")
+"""A bootstrap token, which minikube shows when a join fails."""
 PROBE = 15.0
 """Seconds for a question that minikube answers from its own knowledge."""
 QUESTION = 30.0
@@ -109,8 +112,14 @@ class Minikube:
         return self._run(program, argv, timeout, on_line)
 
     def _run(self, program: Path, argv: Sequence[str], timeout: float, on_line: Callable[[str], None] | None) -> Completed:
+        def line(text: str) -> None:
+            for token in _TOKEN.findall(text):
+                self._runner.hide(token)
+            if on_line:
+                on_line(text)
+
         return self._runner.run(
-            [str(program), *argv], env=self._environment, timeout=timeout, check=False, on_line=on_line, cwd=Path(os.sep)
+            [str(program), *argv], env=self._environment, timeout=timeout, check=False, on_line=line, cwd=Path(os.sep)
         )
 
     def _version_of(self, program: Path) -> MinikubeVersion:
