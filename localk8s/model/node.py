@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from localk8s.model.status import NodeRole
+
+Input = str | bytes | Iterable[bytes]
+"""What a command reads on standard input: text, bytes, or pieces that are made while it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Runner(Protocol):
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,
@@ -37,7 +40,8 @@ class Runner(Protocol):
 
         Args:
             argv: the program and its arguments; never a shell line.
-            input: what it reads on standard input; nothing when None.
+            input: what it reads on standard input; nothing when None. An exception while pieces are made ends the command
+                and is raised.
             env: variables added to its environment.
             timeout: seconds it may take.
             check: whether an exit code other than 0 is an error.

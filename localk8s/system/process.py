@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from localk8s.model.errors import CommandError, PrerequisiteError
-from localk8s.model.node import Completed
+from localk8s.model.node import Completed, Input
 
 _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL for a command that ran out of time."""
@@ -83,7 +83,7 @@ class HostRunner:
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,
@@ -195,7 +195,7 @@ def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
 
 def _communicate(
     process: subprocess.Popen[bytes],
-    input: str | bytes | None,
+    input: Input | None,
     timeout: float,
     on_line: Callable[[str], None] | None,
     patience: float,
@@ -203,13 +203,13 @@ def _communicate(
     """Feed and drain ``process``; returns its output and whether it ended in time. Ends it on any exception."""
     outputs: tuple[list[bytes], list[bytes]] = ([], [])
     assert process.stdout is not None and process.stderr is not None  # noqa: S101 - for the type checker
+    failures: list[Exception] = []
     threads = [
         threading.Thread(target=_drain, args=(process.stdout, outputs[0], on_line), daemon=True),
         threading.Thread(target=_drain, args=(process.stderr, outputs[1], on_line), daemon=True),
     ]
-    if process.stdin is not None and input is not None:
-        data = input.encode() if isinstance(input, str) else input
-        threads.append(threading.Thread(target=_feed, args=(process.stdin, data), daemon=True))
+    if input is not None:
+        threads.append(threading.Thread(target=_feed, args=(process, input, failures), daemon=True))
     for thread in threads:
         thread.start()
     in_time = True
@@ -225,6 +225,8 @@ def _communicate(
         raise
     for thread in threads:
         thread.join(_GRACE)  # a grandchild may hold the pipe open: do not wait for it forever
+    if failures:
+        raise failures[0]
     return (*(b"".join(parts).decode("utf-8", "replace") for parts in outputs), in_time)  # type: ignore[return-value]
 
 
@@ -236,9 +238,22 @@ def _drain(stream: IO[bytes], parts: list[bytes], on_line: Callable[[str], None]
                 on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
 
 
-def _feed(stream: IO[bytes], data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError, OSError), stream:
-        stream.write(data)
+def _feed(process: subprocess.Popen[bytes], data: Input, failures: list[Exception]) -> None:
+    """Write ``data``; when its pieces cannot be made, the program must not take half of them for all."""
+    whole = data.encode() if isinstance(data, str) else data
+    pieces = iter((whole,) if isinstance(whole, bytes) else whole)
+    assert process.stdin is not None  # noqa: S101 - for the type checker
+    with contextlib.suppress(BrokenPipeError, OSError), process.stdin as stream:
+        while True:
+            try:
+                piece = next(pieces, None)
+            except Exception as exc:  # raised again where the command is waited for
+                failures.append(exc)
+                os.killpg(process.pid, signal.SIGKILL)
+                return
+            if piece is None:
+                return
+            stream.write(piece)
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str] | None:

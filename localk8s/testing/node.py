@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localk8s.model.errors import CommandError, NotFoundError
-from localk8s.model.node import Completed
+from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 
 
@@ -29,7 +29,7 @@ class FakeNode:
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: Input | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float = 60.0,
         check: bool = True,
