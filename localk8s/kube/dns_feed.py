@@ -79,6 +79,7 @@ class Feeder:
 
     def stop(self) -> None:
         """Make ``run`` return. May be called from a signal handler or another thread."""
+        self._named.abandon()
         self._news.put("stop")
 
     def wake(self) -> None:

@@ -25,6 +25,8 @@ _ANSWER_LIMIT = 0.3
 """Seconds that named, on this machine, may take to answer."""
 _RELOAD_AGAIN = 0.1
 """Seconds after which a reload that shows no effect is asked for again: named drops the signal while it reloads."""
+_TOUCH_AFTER = 3
+"""Reloads without effect after which the files are made younger."""
 _GIVE_UP = 3.0
 """Seconds after which a named that does not serve what it was given is replaced."""
 _RECORD_LIMITS = (9, 18, 28)
@@ -124,6 +126,7 @@ class Named:
         self._pause = _RESTART_PAUSE
         self._stamp = 0.0
         self._good: dict[str, str] = {}
+        self._abandoned = False
 
     def prepare(self, empty_zones: Mapping[str, str]) -> int:
         """Write the configuration, and those zones that have no file yet; end a named that a killed predecessor left.
@@ -173,6 +176,8 @@ class Named:
         if self._takes(zones, serial):
             self._good.update(zones)
             return True
+        if self._abandoned:
+            return False
         self.stop()  # a clock that was set back can make it blind for new files; a new process looks at all of them
         if self._takes(zones, serial):
             self._good.update(zones)
@@ -185,10 +190,14 @@ class Named:
         self.ensure()
         return False
 
+    def abandon(self) -> None:
+        """Make ``serve`` return at once from now on. May be called from a signal handler."""
+        self._abandoned = True
+
     def _takes(self, zones: Mapping[str, str], serial: int) -> bool:
         """Whether named comes to serve these zones, reloaded as often as needed."""
         deadline = time.monotonic() + _GIVE_UP
-        asked_again = 0.0
+        ask_again, asked = 0.0, 0
         pause = 0.002
         left = list(zones)
         while left:
@@ -198,11 +207,12 @@ class Named:
                 left.pop(0)
                 continue
             now = time.monotonic()
-            if now > deadline:
+            if now > deadline or self._abandoned:
                 return False
-            if answer is not None and now > asked_again:
-                self._reload(left)
-                asked_again = now + _RELOAD_AGAIN
+            if answer is not None and now > ask_again:
+                asked += 1
+                self._reload(left if asked > _TOUCH_AFTER else ())
+                ask_again = now + _RELOAD_AGAIN * asked
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
         return True
@@ -219,8 +229,8 @@ class Named:
             process.kill()
             process.wait()
 
-    def _reload(self, zones: Sequence[str]) -> None:
-        for zone in zones:
+    def _reload(self, touch: Sequence[str]) -> None:
+        for zone in touch:
             self._touch(self._settings.directory / zone_file(zone))
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGHUP)

@@ -89,6 +89,7 @@ def connect(endpoint: Endpoint, deadline: float, limit: float) -> http.client.HT
         plain = socket.create_connection((endpoint.host, endpoint.port), timeout=_remaining(deadline))
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(plain)
             connection.sock = plain
             if endpoint.tls is not None:
                 plain.settimeout(_remaining(deadline))
@@ -99,6 +100,14 @@ def connect(endpoint: Endpoint, deadline: float, limit: float) -> http.client.HT
     except OSError as exc:
         raise no_answer(endpoint, exc, limit) from exc
     return connection
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let a silent connection break within half a minute when the machine at its other end is gone."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):  # not on every platform
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
 
 
 def usable(connection: http.client.HTTPConnection) -> bool:

@@ -6,15 +6,16 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from localk8s.artifacts.kinds import NodeTools
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError
+from localk8s.system.paths import find_roots
 from localk8s.system.process import HostRunner
 from localk8s.system.wait import wait_until
 
@@ -22,13 +23,19 @@ SERVICE_CIDR = "10.96.0.0/16"
 
 
 def kubernetes_programs() -> Path | None:
-    """A directory with kube-apiserver and kubectl, if this machine has one."""
-    named = os.environ.get("LOCALK8S_TEST_BINARIES")
-    cache = Path(os.environ.get("LOCALK8S_CACHE", "~/.cache/localk8s")).expanduser()
-    found = (
-        [Path(named)] if named else [*(path.parent for path in sorted(cache.glob("**/kube-apiserver"))), Path("/tmp/kb/bin")]
-    )
-    return next((path for path in found if (path / "kube-apiserver").exists() and (path / "kubectl").exists()), None)
+    """The directory of a Kubernetes in the cache, or the one that LOCALK8S_TEST_BINARIES names."""
+    if named := os.environ.get("LOCALK8S_TEST_BINARIES"):
+        return Path(named)
+    cached = sorted(find_roots(os.environ).cache.glob("artifacts/kubernetes/*/kube-apiserver"))
+    return cached[-1].parent if cached else None
+
+
+def node_tools() -> NodeTools | None:
+    """Debian's programs for nodes, as they are unpacked in the cache; those of this machine when they are not."""
+    cached = sorted(find_roots(os.environ).cache.glob("artifacts/debian/*/node"), key=lambda path: path.stat().st_mtime)
+    if cached:
+        return NodeTools(cached[-1])
+    return NodeTools(Path("/")) if Path("/usr/bin/etcd").exists() else None
 
 
 def free_port() -> int:
@@ -43,11 +50,13 @@ class ControlPlane:
 
     Args:
         programs: the directory of the Kubernetes programs.
+        tools: where etcd is.
         directory: an empty directory of its own.
     """
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, tools: NodeTools, directory: Path) -> None:
         self.programs = programs
+        self._tools = tools
         self.directory = directory
         self.port = free_port()
         self._etcd_port, self._peer_port = free_port(), free_port()
@@ -99,10 +108,11 @@ class ControlPlane:
         """Start etcd."""
         client = f"http://127.0.0.1:{self._etcd_port}"
         peer = f"http://127.0.0.1:{self._peer_port}"
-        self._spawn("etcd", ["etcd", "--data-dir", str(self.directory / "etcd"), "--unsafe-no-fsync",
-                    "--listen-client-urls", client, "--advertise-client-urls", client,
-                    "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                    "--initial-cluster", f"default={peer}"])  # fmt: skip
+        self._spawn("etcd", [
+            str(self._tools.root / "usr/bin/etcd"), "--data-dir", str(self.directory / "etcd"), "--unsafe-no-fsync",
+            "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+            "--initial-cluster", f"default={peer}"])  # fmt: skip
 
     def start_api(self, *, wait: bool = True) -> None:
         """Start the API server and, if asked to, wait until it is ready."""
@@ -158,10 +168,10 @@ def control_plane(directory: Path) -> Iterator[ControlPlane]:
     """A running control plane in ``directory``; the test is skipped where its programs are not at hand."""
     import pytest
 
-    programs = kubernetes_programs()
-    if programs is None or shutil.which("etcd") is None:
-        pytest.skip("kube-apiserver, kubectl or etcd are not on this machine")
-    plane = ControlPlane(programs, directory)
+    programs, tools = kubernetes_programs(), node_tools()
+    if programs is None or tools is None:
+        pytest.skip("there is no kube-apiserver or etcd in the cache: make setup")
+    plane = ControlPlane(programs, tools, directory)
     try:
         plane.prepare()
         plane.start_etcd()

@@ -14,27 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import SERVICE_CIDR, ControlPlane, control_plane, free_port
+from control_plane import SERVICE_CIDR, ControlPlane, control_plane, free_port, node_tools
 
-from localk8s.artifacts.kinds import NodeTools
 from localk8s.kube.dns_query import Answer, RecordType, ResponseCode, query, reverse_name
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError
 from localk8s.system.wait import wait_until
 
+pytestmark = pytest.mark.real
+
 A, SRV, PTR, CNAME, TXT, AAAA, SOA = (RecordType[name] for name in ("A", "SRV", "PTR", "CNAME", "TXT", "AAAA", "SOA"))
 SVC = "svc.cluster.local"
 
 
 def named_arguments() -> list[str]:
-    """How the feeder is told where named is: unpacked from its package as in a node, else this machine's."""
-    cache = Path(os.environ.get("LOCALK8S_CACHE", "~/.cache/localk8s")).expanduser()
-    for program in sorted(cache.glob("**/usr/sbin/named")):
-        return ["--named", str(program), "--library-path", NodeTools(program.parents[2]).library_path]
-    if program := shutil.which("named", path=f"{os.environ['PATH']}:/usr/sbin"):
-        return ["--named", program]
-    pytest.skip("there is no named on this machine")
+    """How the feeder is told where named is: unpacked from its package, as in a node."""
+    tools = node_tools()
+    if tools is None or not (tools.root / "usr/sbin/named").exists():
+        pytest.skip("there is no named in the cache: make setup")
+    return ["--named", str(tools.root / "usr/sbin/named"), "--library-path", tools.library_path]
 
 
 class Dns:
@@ -360,6 +359,6 @@ def test_it_says_little_and_leaves_nothing(dns: Dns) -> None:
     named = dns.named
     assert dns.end() == 0
     assert not runs(named)
-    lines = dns.log.splitlines()
+    lines = [line for line in dns.log.splitlines() if "serial" not in line]  # on a slow machine it may load one twice
     assert len(lines) < 10, dns.log
     assert all(" dns: " in line for line in lines), dns.log

@@ -16,6 +16,8 @@ from localk8s.kube.readiness import check_api, wait_api
 from localk8s.kube.rest import JSON_PATCH, STRATEGIC, RestClient
 from localk8s.model.errors import KubernetesError, WaitTimeoutError
 
+pytestmark = pytest.mark.real
+
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
