@@ -45,6 +45,10 @@ class Layout:
         """Held while a command changes the cluster. Beside the directory, so that delete can hold it to the end."""
         return self.roots.state / "locks" / f"{cluster}.lock"
 
+    def driver_lock(self, driver: str) -> Path:
+        """Held while a driver decides what its clusters must not share, such as address ranges."""
+        return self.roots.state / "locks" / f".{driver}.lock"
+
     def driver_data(self, driver: str) -> Path:
         """All that a driver keeps; it makes one directory a cluster in it."""
         return self.roots.data / driver
@@ -53,6 +57,11 @@ class Layout:
     def artifacts(self) -> Path:
         """The artifact cache."""
         return self.roots.cache / "artifacts"
+
+    @property
+    def boxes(self) -> Path:
+        """Boxes built here for Vagrant; clusters keep links to what they use of them."""
+        return self.roots.cache / "boxes"
 
     @property
     def tools(self) -> Path:

@@ -205,6 +205,21 @@ def is_whole(box: BuiltBox) -> bool:
     return (box.directory / "complete").is_file()
 
 
+def link_tree(source: Path, target: Path, runner: HostRunner) -> None:
+    """Make ``target`` the same tree as ``source``, whole or not at all; by hard links where they can be had.
+
+    What is in a box is never written to: machines write into layers above it.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    runner.run(["rm", "-rf", str(partial), str(target)], timeout=_BUILD_LIMIT)
+    partial.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    linked = runner.run(["cp", "-al", str(source), str(partial)], timeout=_BUILD_LIMIT, check=False)
+    if linked.returncode != 0:
+        runner.run(["rm", "-rf", str(partial)], timeout=_BUILD_LIMIT)
+        runner.run(["cp", "-a", str(source), str(partial)], timeout=_BUILD_LIMIT)
+    os.replace(partial, target)
+
+
 def pack(box: BuiltBox, target: Path, runner: HostRunner) -> None:
     """Write the box as one file that ``vagrant box add`` takes.
 

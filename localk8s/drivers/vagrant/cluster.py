@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from localk8s.drivers.base import DriverContext
 from localk8s.drivers.vagrant import host_network
-from localk8s.drivers.vagrant.box import BoxBuilder, BuiltBox
+from localk8s.drivers.vagrant.box import BoxBuilder, BuiltBox, link_tree
 from localk8s.drivers.vagrant.client import VagrantClient
 from localk8s.drivers.vagrant.machine_readable import HostEntry, parse_ssh_config
 from localk8s.drivers.vagrant.node import SshNode, socket_directory
@@ -96,7 +97,14 @@ class VagrantCluster:
     @property
     def built_box(self) -> BuiltBox | None:
         """The box built here from which the machines are made."""
-        return boxes(self.context).find(self.plan.provider, self.plan.box) if self.plan.box else None
+        return BuiltBox(self.plan.provider, self.plan.box, self.directory / "box") if self.plan.box else None
+
+    def adopt(self, box: BuiltBox) -> None:
+        """Take ``box`` for all machines of the cluster from now on, by links: the cache it is in may vanish."""
+        own = self.directory / "box"
+        if not (own / "complete").exists():
+            link_tree(box.directory, own, self.context.runner)
+        self.save_plan(replace(self.plan, box=box.key))
 
     @property
     def box(self) -> Box:
@@ -119,7 +127,10 @@ class VagrantCluster:
         if self.plan.box:
             environment["VAGRANT_HOME"] = str(self.directory / "home")
         limit = 600.0 if self.provider.name == "lxc" else 3600.0
-        return VagrantClient(self.directory, self.context.runner, environment, boot_limit=limit)
+        runner = self.context.runner
+        if self.provider.name == "lxc":
+            runner = runner.with_prefix(host_network.own_sysfs(runner, self.plan))
+        return VagrantClient(self.directory, runner, environment, boot_limit=limit)
 
     def render(self) -> str:
         """The Vagrantfile."""
@@ -224,7 +235,7 @@ def cluster_directory(context: DriverContext, name: str) -> Path:
 
 def boxes(context: DriverContext) -> BoxBuilder:
     """The boxes of this user."""
-    return BoxBuilder(context.directory / "boxes", context.runner, context.artifacts)
+    return BoxBuilder(context.layout.boxes, context.runner, context.artifacts)
 
 
 def identity(context: DriverContext, name: str) -> str:

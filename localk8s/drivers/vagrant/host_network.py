@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from localk8s.drivers.vagrant.plan import PREFIX, ClusterPlan
@@ -59,6 +60,27 @@ def taken_ranges(runner: Runner) -> tuple[IPv4Network, ...]:
         return _own_ranges()
     found = [route.get("dst", "default") for route in routes]
     return tuple(IPv4Network(destination, strict=False) for destination in found if destination != "default")
+
+
+def own_sysfs(runner: Runner, plan: ClusterPlan) -> tuple[str, ...]:
+    """What has to stand before a command that looks for the bridge in /sys; nothing where /sys shows this network.
+
+    Whoever runs in a network namespace of their own still sees the /sys of the one it was made from.
+    """
+    if Path("/sys/class/net", plan.bridge).exists() or not _exists(runner, plan.bridge):
+        return ()
+    return ("unshare", "--mount", "--propagation", "slave", "sh", "-c", _OWN_SYSFS, "sh")
+
+
+_OWN_SYSFS = """set -e
+kept=$(mktemp -d)
+mount --rbind /sys/fs/cgroup "$kept"
+mount -t sysfs sysfs /sys
+mount --rbind "$kept" /sys/fs/cgroup
+umount -l "$kept"
+rmdir "$kept"
+exec "$@"
+"""
 
 
 def own_bridges(runner: Runner) -> tuple[str, ...]:

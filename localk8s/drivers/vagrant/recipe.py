@@ -60,7 +60,7 @@ def provide_box(cluster: VagrantCluster, report: Reporter) -> None:
     with report.step("box", f"building a {cluster.plan.provider} box with Kubernetes {version}") as step:
         began = time.monotonic()
         built = boxes(cluster.context).build(cluster.plan.provider, version, cluster.spec.artifacts, step)
-        cluster.save_plan(replace(cluster.plan, box=built.key))
+        cluster.adopt(built)
         step.finish_as("built a box" if time.monotonic() - began > 5 else "found the box")
 
 
