@@ -22,7 +22,7 @@ demo: setup ## Start a cluster, deploy an echo server, show its answer
 test: setup unit real ## Pass every test, the real clusters included
 
 unit: $(READY) ## The quick loop: everything that needs no cluster
-	@$(PYTEST) -n 2 -m 'not real and not vm' $(ARGS)
+	@$(PYTEST) -n 2 --dist loadscope -m 'not real and not vm' $(ARGS)
 
 real: setup ## The tests with real clusters, in a network without an uplink
 	@$(ALONE) $(PYTEST) -p no:cacheprovider -m 'real and not vm' $(ARGS)
