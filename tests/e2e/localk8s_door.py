@@ -134,7 +134,7 @@ def traces(door: RealDoor) -> Traces:
     rules = _lines("iptables-save", "-t", "nat") | _lines("iptables-save", "-t", "filter")
     sysctls = [Path("/proc/sys/vm/overcommit_memory"), Path("/proc/sys/kernel/panic"), Path("/proc/sys/kernel/panic_on_oops")]
     return Traces(
-        processes=frozenset(line for line in _lines("ps", "-eo", "pid,args") if own in line),
+        processes=frozenset(line for line in _lines("ps", "-e", "-ww", "-o", "pid,args") if own in line),
         mounts=frozenset(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if own in line),
         links=frozenset(line.split(": ")[1].split("@")[0] for line in _lines("ip", "-o", "link")),
         routes=_lines("ip", "-4", "route", "show", "table", "all"),

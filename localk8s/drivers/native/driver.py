@@ -17,7 +17,7 @@ from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, To
 from localk8s.drivers.native import checks, inspection, network, recipe
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.machine import NativeNode
-from localk8s.drivers.native.node_files import LOGS, SERVICES
+from localk8s.drivers.native.node_files import CTR, LOGS, SERVICES
 from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
@@ -171,6 +171,10 @@ class NativeDriver:
             text += f"==> {service} <==\n{last}\n"
         return text
 
+    def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
+        """See ``SupportsContainerd``."""
+        return (CTR, "-n", "k8s.io")
+
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
         """What installs the missing tools."""
         return checks.setup_commands()
@@ -191,7 +195,7 @@ class NativeDriver:
 
     def _plan(self, directory: ClusterDirectory, name: str) -> ClusterPlan:
         """Choose ranges under a lock of all native clusters, and record them before anything is made of them."""
-        with exclusive(self._context.directory / ".lock", what="The native driver", timeout=30):
+        with exclusive(self._context.layout.driver_lock("native"), what="The native driver", timeout=30):
             taken = list(network.taken_ranges(self._runner))
             for other in self._context.directory.glob("*/plan.json"):
                 with contextlib.suppress(Localk8sError):
