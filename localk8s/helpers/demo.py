@@ -92,7 +92,9 @@ def run_demo(client: RestClient, address: str, *, replicas: int, image: str | No
     """
     if not 1 <= replicas <= MOST_REPLICAS:
         raise UsageError(f"{replicas} replicas cannot be had: from 1 to {MOST_REPLICAS}.", hint="localk8s demo --replicas 2")
-    image = image or ECHO_IMAGE
+    image = ECHO_IMAGE if image is None else image
+    if not image or any(each.isspace() or not each.isprintable() for each in image):
+        raise UsageError(f"{image!r} is no image.", hint=f"localk8s demo --image {ECHO_IMAGE}")
     with report.step("deploy", "deploying the echo server") as step:
         workload, service = manifests(image, replicas)
         client.apply(workload)
