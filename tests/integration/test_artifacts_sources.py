@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -258,45 +257,3 @@ def test_a_bundle_of_everything_is_enough_without_a_network(tmp_path: Path) -> N
     assert [image.role for image in images] == list(ImageRole)
     given = {image.role for image in images if "bundles" in image.archive.parts}
     assert given == {ImageRole.PAUSE, ImageRole.ECHO, ImageRole.DNS}
-
-
-@pytest.mark.real
-@needs_root
-@pytest.mark.skipif("LOCALK8S_OFFLINE" in os.environ, reason="fetches from Debian")
-def test_node_tools_come_from_debian_as_nobody_and_leave_the_host_alone(home_of_nobody: Path) -> None:
-    watched = ["/var/lib/apt/lists", "/var/lib/dpkg/status", "/var/cache/apt", "/etc/apt"]
-    before = [os.stat(path).st_mtime_ns for path in watched]
-    script = FETCH.replace("kubernetes(KubernetesVersion(1, 20, 2), None, Step()).directory", "node_tools(Step()).root")
-    script = script.replace('codename=""', 'codename="bookworm"').replace('machine="x86_64", ', "")
-    done = as_nobody("-c", script, str(home_of_nobody / "cache"), "http://127.0.0.1:9")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    root = Path(done.stdout.splitlines()[-1].removeprefix("got "))
-    for program in (
-        "usr/bin/containerd",
-        "usr/sbin/runc",
-        "usr/bin/etcd",
-        "usr/bin/runsv",
-        "usr/bin/tcpsvd",
-        "usr/lib/cni/bridge",
-    ):
-        assert os.access(root / program, os.X_OK)
-    assert [os.stat(path).st_mtime_ns for path in watched] == before
-    told = [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("progress ")]
-    assert told == sorted(told)
-    assert not list((home_of_nobody / "cache/work").iterdir())
-
-
-def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
-    environment = {"HOME": "/nonexistent", "PATH": os.environ["PATH"]}
-    return subprocess.run([*become, sys.executable, *arguments], capture_output=True, text=True, cwd="/", env=environment)
-
-
-@pytest.fixture
-def home_of_nobody() -> Iterator[Path]:
-    """A directory of nobody's own (pytest closes its own to all but one user)."""
-    if as_nobody("-c", "import localk8s").returncode != 0:
-        pytest.skip("this Python cannot be run by nobody")
-    with tempfile.TemporaryDirectory(prefix="localk8s-nobody-") as name:
-        os.chown(name, 65534, 65534)
-        yield Path(name)
