@@ -6,7 +6,7 @@ Owns the order of these two and the key under which a made image is kept. Conten
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from localk8s.artifacts.archive import read_tags, write_image
@@ -57,15 +57,21 @@ class ImageMaker:
         self._runner = runner
         self._data, self._feeders = scripts
 
-    def images(self, binaries: KubernetesBinaries, tools: Entry, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
-        """One image for each of ``roles``, in their order."""
+    def images(
+        self, binaries: KubernetesBinaries, tools: Callable[[], Entry], roles: Sequence[ImageRole], step: Step
+    ) -> tuple[Image, ...]:
+        """One image for each of ``roles``, in their order.
+
+        Args:
+            tools: gives the node tools' entry; called only when an image has to be made.
+        """
         given = _given_images(binaries.images)
         references = self._asked(binaries) if binaries.version not in RECORDED else {}
         found = []
         for number, role in enumerate(roles, start=1):
             reference = references.get(role) or image_reference(role, binaries.version)
             step.progress(number - 1, len(roles), reference)
-            archive = given.get(reference) or self._made(role, reference, binaries, tools, step)
+            archive = given.get(reference) or self._made(role, reference, binaries, tools(), step)
             found.append(Image(role, reference, archive))
         step.progress(len(roles), len(roles))
         return tuple(found)

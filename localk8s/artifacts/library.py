@@ -100,7 +100,7 @@ class Library:
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``. See ``Artifacts.images``."""
         maker = ImageMaker(self._cache, self.architecture, self._runner, own_scripts())
-        return maker.images(binaries, self._tools(step), roles, step)
+        return maker.images(binaries, lambda: self._tools(step), roles, step)
 
     def holdings(self) -> tuple[Holding, ...]:
         """What the cache holds, finished or not, with sizes; reads no file, so nothing is verified."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from localk8s.artifacts.archive import Contents, RunConfig, write_image
 from localk8s.artifacts.bundle import Member, check_sums, write_bundle
-from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, KubernetesBinaries
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries
 from localk8s.artifacts.library import Library
 from localk8s.artifacts.settings import ArtifactSettings
 from localk8s.artifacts.sums import render_sums
@@ -164,6 +165,25 @@ def test_a_kubeadm_that_tells_no_usable_version(tmp_path: Path, script: str) -> 
     with pytest.raises((ArtifactError, UsageError)) as caught:
         take(tmp_path, place)
     assert "\n" not in caught.value.message
+
+
+def test_images_that_came_with_the_programs_are_preferred_by_the_names_that_kubeadm_says(tmp_path: Path) -> None:
+    place = programs(tmp_path / "named", "v1.30.2")
+    listed = "registry.example/pause:9.9\nregistry.example/etcd:1-0\n"
+    (place / "kubeadm").write_text(f"#!/bin/sh\n[ $1 = version ] && echo v1.30.2 || printf '{listed}'\n")
+    (place / "images").mkdir()
+    archive = place / "images/some name.tar"
+    write_image(archive, "registry.example/pause:9.9", "amd64", Contents(), RunConfig(("/pause",)))
+    binaries = take(tmp_path, place, KubernetesVersion(1, 30, 2))
+    with SilentReporter().step("x", "") as step:
+        assert library(tmp_path).images(binaries, [ImageRole.PAUSE], step) == (
+            Image(ImageRole.PAUSE, "registry.example/pause:9.9", archive),
+        )
+        with pytest.raises(ArtifactError, match=r"node tools .* are not in the cache and cannot be fetched"):
+            library(tmp_path).images(binaries, [ImageRole.PAUSE, ImageRole.ETCD], step)
+    (place / "SHA256SUMS").write_text(render_sums({"images/some name.tar": "0" * 64}))
+    with pytest.raises(ArtifactError, match=r"some name\.tar is not what its digest says"):
+        take(tmp_path, place, KubernetesVersion(1, 30, 2))
 
 
 def packed(tmp_path: Path, name: str, place: str = "release/v1.36.3/bin/linux/amd64") -> Path:
