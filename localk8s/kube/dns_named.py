@@ -1,7 +1,7 @@
 """BIND's named as our servant: its configuration, its zone files, its process.
 
 Owns what named is told and that it runs. It answers for the zones it is given, passes on everything else to the
-forwarders or denies it, and talks to nobody else: no root servers, no control channel, no dynamic updates.
+forwarders or denies it, and talks to nobody else: no root servers, no other name server, no updates from anybody.
 Knows nothing of Kubernetes. It is part of the DNS image.
 """
 
@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from localk8s.kube.dns_control import Control, reload_zones
 from localk8s.kube.dns_query import RecordType, query
 from localk8s.model.errors import KubernetesError
 
 _ANSWER_LIMIT = 0.3
 """Seconds that named, on this machine, may take to answer."""
 _RELOAD_AGAIN = 0.1
-"""Seconds after which a reload that shows no effect is asked for again: named drops the signal while it reloads."""
+"""Seconds after which a reload that shows no effect is asked for again."""
 _TOUCH_AFTER = 3
 """Reloads without effect after which the files are made younger."""
 _GIVE_UP = 3.0
@@ -61,8 +62,8 @@ def zone_file(zone: str) -> str:
     return "root.zone" if zone == "." else f"{zone}.zone"
 
 
-def render_configuration(settings: NamedSettings, version: tuple[int, ...]) -> str:
-    """The text of named.conf for that version of BIND."""
+def render_configuration(settings: NamedSettings, control: Control, version: tuple[int, ...]) -> str:
+    """The text of named.conf for that version of BIND; it holds the control channel's secret."""
     listen = "any" if settings.address == "0.0.0.0" else settings.address  # noqa: S104 - compared, not bound
     zones = "\n".join(f'zone "{zone}" {{ type primary; file "{zone_file(zone)}"; }};' for zone in settings.zones)
     if settings.forwarders:
@@ -99,7 +100,7 @@ def render_configuration(settings: NamedSettings, version: tuple[int, ...]) -> s
   {limits}
   version none; hostname none; server-id none;
 }};
-controls {{ }};
+{control.clauses()}
 logging {{
   channel errors {{ stderr; severity error; }};
   category default {{ errors; }};
@@ -121,6 +122,7 @@ class Named:
         self._settings = settings
         libraries = {"LD_LIBRARY_PATH": settings.library_path} if settings.library_path else {}
         self._environment = {**environment, **libraries}
+        self._control = Control.new()
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._pause = _RESTART_PAUSE
@@ -139,7 +141,7 @@ class Named:
         self._end_left_behind()
         for stale in (*directory.glob("*.jnl"), *directory.glob("managed-keys*"), *directory.glob(".*.new")):
             stale.unlink()
-        self._write("named.conf", render_configuration(self._settings, self._version()))
+        self._write("named.conf", render_configuration(self._settings, self._control, self._version()))
         for zone, text in empty_zones.items():
             if not (directory / zone_file(zone)).exists():
                 self._write(zone_file(zone), text)
@@ -211,7 +213,7 @@ class Named:
                 return False
             if answer is not None and now > ask_again:
                 asked += 1
-                self._reload(left if asked > _TOUCH_AFTER else ())
+                self._reload(left, touch=asked > _TOUCH_AFTER)
                 ask_again = now + _RELOAD_AGAIN * asked
             time.sleep(pause)
             pause = min(pause * 1.5, 0.05)
@@ -229,11 +231,14 @@ class Named:
             process.kill()
             process.wait()
 
-    def _reload(self, touch: Sequence[str]) -> None:
-        for zone in touch:
+    def _reload(self, zones: Sequence[str], *, touch: bool) -> None:
+        for zone in zones if touch else ():
             self._touch(self._settings.directory / zone_file(zone))
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGHUP)
+        try:
+            reload_zones(self._control, zones, timeout=_ANSWER_LIMIT)
+        except OSError:
+            if self._process is not None and self._process.poll() is None:
+                self._process.send_signal(signal.SIGHUP)
 
     def _serial(self, zone: str) -> int | None:
         """The serial number of the zone that is served; None when named does not answer, -1 when it lacks the zone."""
@@ -247,7 +252,8 @@ class Named:
     def _write(self, name: str, text: str) -> None:
         """Replace a file in one step; without a sync, since all of them are written anew at each start."""
         new, path = self._settings.directory / f".{name}.new", self._settings.directory / name
-        new.write_text(text)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # a secret is in one of them
+            file.write(text)
         self._touch(new)
         os.replace(new, path)
 

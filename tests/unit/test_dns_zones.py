@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from localk8s.kube.dns_control import Control
 from localk8s.kube.dns_named import NamedSettings, render_configuration
 from localk8s.kube.dns_zones import (
     Endpoints,
@@ -172,25 +173,34 @@ def test_no_object_can_spoil_a_zone(name: str, long: str, address: str, number: 
         assert all(line.match(record) for record in records(*found, zone=zone))
 
 
+CONTROL = Control(953, b"secret")
+
+
 def settings(*forwarders: str, address: str = "10.83.0.10") -> NamedSettings:
     return NamedSettings(Path("/usr/sbin/named"), Path("/run/dns"), address, 53, ("cluster.local", "."), forwarders)
 
 
 def test_named_is_kept_from_the_world() -> None:
-    text = render_configuration(settings(), (9, 18, 49))
-    for wanted in ("recursion no;", "dnssec-validation no;", "controls { };", "allow-transfer { none; };", "notify no;"):
+    text = render_configuration(settings(), CONTROL, (9, 18, 49))
+    for wanted in (
+        "recursion no;",
+        "dnssec-validation no;",
+        "inet 127.0.0.1 port 953 allow { 127.0.0.1; }",
+        "allow-transfer { none; };",
+        "notify no;",
+    ):
         assert wanted in text
     assert "forward" not in text
     assert 'zone "." { type primary; file "root.zone"; };' in text
 
 
 def test_named_asks_forwarders_only() -> None:
-    text = render_configuration(settings("192.0.2.1", "192.0.2.2"), (9, 18, 49))
+    text = render_configuration(settings("192.0.2.1", "192.0.2.2"), CONTROL, (9, 18, 49))
     assert "forward only; forwarders { 192.0.2.1; 192.0.2.2; };" in text and "recursion yes;" in text
 
 
 def test_options_that_old_versions_do_not_know_are_left_out() -> None:
-    assert "max-records-per-type" not in render_configuration(settings(), (9, 18, 12))
-    assert "max-records-per-type 0;" in render_configuration(settings(), (9, 18, 28))
-    assert "max-records-per-type 0;" in render_configuration(settings(), (9, 20, 0))
-    assert "listen-on port 53 { any; };" in render_configuration(settings(address="0.0.0.0"), ())
+    assert "max-records-per-type" not in render_configuration(settings(), CONTROL, (9, 18, 12))
+    assert "max-records-per-type 0;" in render_configuration(settings(), CONTROL, (9, 18, 28))
+    assert "max-records-per-type 0;" in render_configuration(settings(), CONTROL, (9, 20, 0))
+    assert "listen-on port 53 { any; };" in render_configuration(settings(address="0.0.0.0"), CONTROL, ())
