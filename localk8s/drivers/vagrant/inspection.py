@@ -8,7 +8,7 @@ from typing import Any
 
 from localk8s.drivers.vagrant.cluster import VagrantCluster
 from localk8s.drivers.vagrant.plan import Machine
-from localk8s.drivers.vagrant.recipe import each, listens
+from localk8s.drivers.vagrant.recipe import SSH_PORT, each, listens
 from localk8s.kube.paths import api_path
 from localk8s.kube.readiness import judge_node
 from localk8s.kube.rest import RestClient
@@ -27,9 +27,10 @@ _BACK = "localk8s start brings it back"
 def inspect(cluster: VagrantCluster, now: datetime | None = None) -> ClusterStatus:
     """The cluster now; takes two seconds at most."""
     machines = cluster.plan.machines
-    probes = each([(machine, port) for machine in machines for port in (22, KUBELET_PORT)], _probe)
-    answers = dict(probes)
-    up = {machine.name: answers[machine.name, 22] for machine in machines}
+    there = [machine for machine in machines if cluster.exists(machine)]
+    answers = {(machine.name, port): False for machine in machines for port in (SSH_PORT, KUBELET_PORT)}
+    answers.update(each([(machine, port) for machine in there for port in (SSH_PORT, KUBELET_PORT)], _probe))
+    up = {machine.name: answers[machine.name, SSH_PORT] for machine in machines}
     if not any(up.values()):
         return _without_machines(cluster)
     try:

@@ -126,9 +126,16 @@ def _find_addresses(cluster: VagrantCluster) -> None:
 
 
 def listens(machine: Machine, port: int = SSH_PORT, timeout: float = 1.0) -> bool:
-    """Whether the machine takes connections on ``port`` now."""
+    """Whether the machine takes connections on ``port`` now.
+
+    Asks only on a network of this host itself: while the machines' network is not there, a question to one of its
+    addresses would leave the host by its uplink.
+    """
     try:
-        with socket.create_connection((str(machine.address), port), timeout=timeout):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.settimeout(timeout)
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+            probe.connect((str(machine.address), port))
             return True
     except OSError:
         return False

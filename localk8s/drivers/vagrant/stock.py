@@ -6,6 +6,9 @@ Kubernetes' programs come from the artifact library, so that the version is exac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from localk8s.artifacts.kinds import ImageRole
 from localk8s.drivers.vagrant.box import ROLES
 from localk8s.drivers.vagrant.cluster import VagrantCluster
@@ -60,7 +63,7 @@ def provision(cluster: VagrantCluster, node: SshNode, step: Step) -> None:
     node.run(["sh", "-ec", _ENABLE], timeout=120)
     for image in images:
         step.progress(0, None, f"sending {image.reference} to {node.name}")
-        node.run(["ctr", "-n", "k8s.io", "images", "import", "-"], input=image.archive.read_bytes(), timeout=600)
+        node.run(["ctr", "-n", "k8s.io", "images", "import", "-"], input=_chunks(image.archive), timeout=600)
     node.write(_MARK, f"{version}\n")
 
 
@@ -77,3 +80,9 @@ def _install(node: SshNode) -> None:
             message=f"Packages cannot be installed on {node.name}: {last.removeprefix('E: ')}",
             hint="localk8s start --driver vagrant --driver-option provider=libvirt",
         ) from exc
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            yield chunk

@@ -1,0 +1,184 @@
+"""kubeadm on whole machines: which phases run in which order, and a manifest for an etcd that is older than its kubeadm."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from localk8s.kubeadm import machines
+from localk8s.kubeadm.parameters import ClusterNetwork, JoinTicket, KubeadmParameters
+from localk8s.model.errors import CommandError
+from localk8s.model.node import Completed
+from localk8s.model.status import NodeRole
+from localk8s.model.versions import KubernetesVersion
+
+NETWORK = ClusterNetwork(IPv4Network("192.168.56.0/24"), IPv4Network("10.220.0.0/16"), IPv4Network("10.221.0.0/16"))
+PARAMETERS = KubeadmParameters("t", KubernetesVersion(1, 36, 3), NETWORK, "192.168.56.5:6443")
+RIGHT = JoinTicket("abcdef.0123456789abcdef", "sha256:" + "0" * 64)
+MANIFEST = """spec:
+  containers:
+  - command:
+    - etcd
+    - --data-dir=/var/lib/etcd
+    - --experimental-initial-corrupt-check=true
+    - --feature-gates=InitialCorruptCheck=true
+    - --initial-cluster=t=https://192.168.56.10:2380
+    - --name=t
+    - --snapshot-count=10000
+    - --watch-progress-notify-interval=5s
+    livenessProbe:
+      httpGet:
+        path: /livez
+        port: probe-port
+    startupProbe:
+      httpGet:
+        path: /readyz
+        port: probe-port
+"""
+
+
+class Recorder:
+    """A node that notes what it is told to run.
+
+    Args:
+        name: its name.
+        there: paths for which ``test`` answers yes.
+        outputs: start of a command line -> what it prints.
+    """
+
+    role = NodeRole.CONTROL_PLANE
+    address = "192.168.56.10"
+
+    def __init__(self, name: str = "t", there: Sequence[str] = (), outputs: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self.there = set(there)
+        self.outputs = dict(outputs or {})
+        self.lines: list[str] = []
+        self.written: dict[str, str] = {}
+
+    def run(
+        self, argv: Sequence[str], *, input: object = None, env: object = None, timeout: float = 60.0, check: bool = True
+    ) -> Completed:
+        line = " ".join(argv)
+        self.lines.append(line)
+        code = 0
+        if argv[0] == "test":
+            code = 0 if self.there & set(argv) else 1
+        if check and code:
+            raise CommandError(argv, code)
+        stdout = next((text for start, text in self.outputs.items() if line.startswith(start)), "")
+        return Completed(tuple(argv), code, stdout, "")
+
+    def write(self, target: str, content: str | bytes, *, mode: int = 0o644) -> None:
+        self.written[target] = content if isinstance(content, str) else content.decode()
+
+    def copy_in(self, source: Path, target: str, *, mode: int = 0o644) -> None:
+        raise AssertionError("not meant")
+
+    def copy_out(self, source: str, target: Path) -> None:
+        raise AssertionError("not meant")
+
+    def shell(self, argv: Sequence[str] = ()) -> int:
+        raise AssertionError("not meant")
+
+    def kubeadm_lines(self) -> list[str]:
+        return [line for line in self.lines if line.startswith("kubeadm")]
+
+
+def mended(tmp_path: Path, manifest: str) -> str:
+    """The manifest after the script ran on it, with its paths moved into ``tmp_path``."""
+    file = tmp_path / "etcd.yaml"
+    file.write_text(manifest)
+    script = machines._MEND_ETCD.replace(machines.ETCD_MANIFEST, str(file)).replace("/etc/kubernetes/", f"{tmp_path}/")
+    subprocess.run(["sh", "-ec", script], check=True)
+    return file.read_text()
+
+
+def test_an_old_etcd_gets_only_what_it_knows(tmp_path: Path) -> None:
+    text = mended(tmp_path, MANIFEST)
+    for unknown in ("feature-gates", "progress-notify", "corrupt-check", "livez", "readyz"):
+        assert unknown not in text
+    assert text.count("path: /health\n") == 2 and "--initial-cluster=t=" in text and "--snapshot-count=10000" in text
+    assert mended(tmp_path, text) == text
+
+
+def test_etcds_manifest_is_mended_before_a_kubelet_sees_it() -> None:
+    node = Recorder()
+    machines.init(node, PARAMETERS)
+    lines = node.lines
+    written = next(number for number, line in enumerate(lines) if line.startswith("kubeadm init phase etcd"))
+    mend = next(number for number, line in enumerate(lines) if "feature-gates" in line)
+    whole = next(number for number, line in enumerate(lines) if "--skip-phases" in line)
+    assert written < mend < whole
+    skipped = lines[whole].partition("--skip-phases=")[2].split(",")
+    assert {"certs", "kubeconfig", "etcd", "control-plane", "addon/coredns"} <= set(skipped)
+    assert machines.CONTROL_PLANE_READY in node.written
+
+
+def test_a_whole_control_plane_is_left_alone() -> None:
+    node = Recorder(there=[machines.CONTROL_PLANE_READY])
+    machines.init(node, PARAMETERS)
+    machines.join_control_plane(Recorder("first"), node, PARAMETERS, RIGHT)
+    assert node.kubeadm_lines() == [] and node.written == {}
+
+
+def test_what_a_killed_init_left_is_reset_first() -> None:
+    node = Recorder(there=["/etc/kubernetes/pki"])
+    machines.init(node, PARAMETERS)
+    assert node.kubeadm_lines()[0].startswith("kubeadm reset --force")
+
+
+def test_a_worker_joins_once_and_its_name_is_free_before() -> None:
+    first, node = Recorder("first"), Recorder("t-2")
+    machines.join_worker(first, node, PARAMETERS, RIGHT)
+    assert any("delete node t-2 --ignore-not-found" in line for line in first.lines)
+    assert any(line.startswith("kubeadm join") for line in node.lines)
+    joined = Recorder("t-2", there=["/etc/kubernetes/kubelet.conf"])
+    machines.join_worker(first, joined, PARAMETERS, RIGHT)
+    assert joined.kubeadm_lines() == []
+
+
+def test_a_control_plane_joins_with_a_key_made_for_it() -> None:
+    first, node = Recorder("first"), Recorder("t-2")
+    machines.join_control_plane(first, node, PARAMETERS, RIGHT)
+    uploads = [line for line in first.lines if "upload-certs" in line]
+    key = uploads[0].partition("--certificate-key ")[2].split()[0]
+    assert len(key) == 64 and f'"certificateKey": "{key}"' in node.written[machines.JOIN_CONFIG]
+    assert machines.CONTROL_PLANE_READY in node.written
+
+
+@pytest.mark.parametrize(("gone", "removed"), [("t-2", ["bb"]), ("t-3", []), ("first", [])])
+def test_only_the_lost_member_of_etcd_is_removed(gone: str, removed: list[str]) -> None:
+    listing = (
+        "aa, started, first, https://1:2380, https://1:2379, false\nbb, started, t-2, https://2:2380, https://2:2379, false\n"
+    )
+    first = Recorder("first", outputs={"kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system exec": listing})
+    machines.remove_member(first, gone)
+    assert [line.split()[-1] for line in first.lines if " member remove " in line] == removed
+
+
+def test_a_token_ends_with_the_joins_it_was_made_for() -> None:
+    first = Recorder(
+        outputs={
+            "kubeadm token create": f"kubeadm join x --discovery-token-ca-cert-hash {RIGHT.authority_hash}\n",
+            "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-public": "",
+        }
+    )
+    real = first.run
+
+    def run(argv: Sequence[str], **more: object) -> Completed:
+        done = real(argv, **more)  # type: ignore[arg-type]
+        if "cluster-info" in argv:
+            token = next(line.split()[3] for line in first.lines if line.startswith("kubeadm token create"))
+            return Completed(done.argv, 0, f'{{"data": {{"jws-kubeconfig-{token.partition(".")[0]}": "x"}}}}', "")
+        return done
+
+    first.run = run  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError), machines.ticket(first, PARAMETERS) as right:
+        assert right.authority_hash == RIGHT.authority_hash
+        raise RuntimeError("a join failed")
+    assert first.lines[-1].startswith(f"kubeadm token delete {right.identity}")

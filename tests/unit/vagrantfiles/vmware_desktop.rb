@@ -1,0 +1,58 @@
+# Machines of the localk8s cluster demo, provider vmware_desktop. Made by localk8s; changes here are overwritten.
+# Brings bare machines up and nothing more: localk8s makes the cluster of them over ssh.
+Vagrant.configure('2') do |config|
+  config.vm.box = 'bento/debian-12'
+  config.vm.box_version = '1.2'
+  config.vm.box_check_update = false
+  config.vm.boot_timeout = 900
+  config.vm.graceful_halt_timeout = 180
+  config.vm.synced_folder '.', '/vagrant', disabled: true
+  config.ssh.insert_key = true
+  config.ssh.forward_agent = false
+  config.vbguest.auto_update = false if Vagrant.has_plugin?('vagrant-vbguest')
+
+  config.vm.define 'demo' do |machine|
+    machine.vm.hostname = 'demo'
+    machine.vm.network 'private_network', ip: '192.168.56.10', netmask: '255.255.255.0'
+    machine.vm.disk :disk, size: '20GB', primary: true
+    machine.vm.provider 'vmware_desktop' do |vmware|
+      vmware.gui = false
+      vmware.linked_clone = true
+      vmware.vmx['displayname'] = 'lk8v-abcdef-demo'
+      vmware.vmx['memsize'] = '2048'
+      vmware.vmx['numvcpus'] = '2'
+      vmware.vmx['ethernet0.virtualdev'] = 'vmxnet3'
+      vmware.vmx['ethernet1.virtualdev'] = 'vmxnet3'
+    end
+  end
+
+  config.vm.define 'demo-2' do |machine|
+    machine.vm.hostname = 'demo-2'
+    machine.vm.network 'private_network', ip: '192.168.56.11', netmask: '255.255.255.0'
+    machine.vm.disk :disk, size: '20GB', primary: true
+    machine.vm.provider 'vmware_desktop' do |vmware|
+      vmware.gui = false
+      vmware.linked_clone = true
+      vmware.vmx['displayname'] = 'lk8v-abcdef-demo-2'
+      vmware.vmx['memsize'] = '2048'
+      vmware.vmx['numvcpus'] = '2'
+      vmware.vmx['ethernet0.virtualdev'] = 'vmxnet3'
+      vmware.vmx['ethernet1.virtualdev'] = 'vmxnet3'
+    end
+  end
+
+  config.vm.define 'demo-3' do |machine|
+    machine.vm.hostname = 'demo-3'
+    machine.vm.network 'private_network', ip: '192.168.56.12', netmask: '255.255.255.0'
+    machine.vm.disk :disk, size: '20GB', primary: true
+    machine.vm.provider 'vmware_desktop' do |vmware|
+      vmware.gui = false
+      vmware.linked_clone = true
+      vmware.vmx['displayname'] = 'lk8v-abcdef-demo-3'
+      vmware.vmx['memsize'] = '2048'
+      vmware.vmx['numvcpus'] = '2'
+      vmware.vmx['ethernet0.virtualdev'] = 'vmxnet3'
+      vmware.vmx['ethernet1.virtualdev'] = 'vmxnet3'
+    end
+  end
+end
