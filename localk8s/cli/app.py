@@ -13,7 +13,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from typer.main import get_command
 
 from localk8s._version import __version__
-from localk8s.cli import access, demo, errors, forwarding, host, lifecycle, looking
+from localk8s.cli import access, demo, errors, forwarding, host, image, lifecycle, looking, services
 from localk8s.cli.commands import Command, Group
 from localk8s.cli.interrupts import Interrupts
 from localk8s.cli.narrators import Narrator
@@ -36,12 +36,14 @@ _COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
     ("ip", looking.ip, _INSIDE, "localk8s ip"),
     ("logs", access.logs, _INSIDE, "localk8s logs --run last"),
     ("port-forward", forwarding.port_forward, _USING, "localk8s port-forward svc/web 8080:80"),
+    ("service", services.service, _USING, "localk8s service web --url"),
+    ("tunnel", services.tunnel, _USING, "localk8s tunnel"),
     ("doctor", host.doctor, _HOST, "localk8s doctor --nodes 3 --memory 4g"),
     ("setup", host.setup, _HOST, "localk8s setup --driver native --yes"),
     ("version", looking.version, _HOST, "localk8s version -o json"),
 )
 
-COMMAND_NAMES = (*(name for name, *_ in _COMMANDS), "config view")
+COMMAND_NAMES = (*(name for name, *_ in _COMMANDS), *image.COMMAND_NAMES, "config view")
 """Every command, as it is typed."""
 
 
@@ -69,6 +71,7 @@ def build_app() -> typer.Typer:
     )
     config.callback()(_config)
     config.command("view", cls=Command, epilog="localk8s config view --show-origin")(looking.config_view)
+    app.add_typer(image.image_app(), name="image", rich_help_panel=_USING)
     app.add_typer(config, name="config", rich_help_panel=_HOST)
     return app
 

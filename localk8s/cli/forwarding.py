@@ -62,7 +62,7 @@ def port_forward(
         namespace=namespace,
         addresses=[each.strip() for each in address.split(",")],
         direct=False if through_api else None,
-        tell=lambda sentence: _complain(session, sentence),
+        tell=complain,
     ) as forward:
         found = forward.ports
         show(
@@ -82,6 +82,7 @@ def port_forward(
         return until_interrupted()
 
 
-def _complain(session: Session, sentence: str) -> None:
+def complain(sentence: str) -> None:
+    """Say in a line what went wrong on the way; the command goes on."""
     sys.stderr.write(f"  ! {sentence}\n")
     sys.stderr.flush()

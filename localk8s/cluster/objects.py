@@ -5,26 +5,25 @@ Owns the surface of the library; the work is in ``plan``, ``recipe`` and the hel
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localk8s.cluster import recipe
+from localk8s.cluster.builds import Builds
 from localk8s.cluster.plan import Plan
 from localk8s.cluster.user_kubeconfig import kept, publish, withdraw
+from localk8s.cluster.uses import Uses
 from localk8s.cluster.wish import Choice, Wish, command_for, parse_wish
 from localk8s.drivers.base import Driver, SupportsKubectl, SupportsLogs
 from localk8s.model.errors import (
-    KubernetesError,
     Localk8sError,
     NotFoundError,
     NotSupportedError,
     PrerequisiteError,
-    WrongStateError,
 )
 from localk8s.model.names import DEFAULT_CLUSTER, check_cluster_name
 from localk8s.model.node import Node
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from localk8s.kube.rest import RestClient
 
 
-class Cluster:
+class Cluster(Uses, Builds):
     """A Kubernetes cluster on this machine, there or not.
 
     ::
@@ -309,19 +308,6 @@ class Cluster:
 
         with self._asked() as client:
             delete_demo(client, self._report)
-
-    @contextlib.contextmanager
-    def _asked(self) -> Iterator[RestClient]:
-        """A client for the block; no answer at all is said to be the cluster's state."""
-        client = self.client()
-        try:
-            yield client
-        except KubernetesError as exc:
-            if exc.status is not None:
-                raise
-            raise WrongStateError(f'Cluster "{self.name}" does not answer.', hint=command_for("start", self.name)) from exc
-        finally:
-            client.close()
 
     @cached_property
     def _record(self) -> Record:

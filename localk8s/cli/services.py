@@ -1,0 +1,147 @@
+"""``service``, ``tunnel``, ``hosts``: how this host reaches services."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from localk8s.cli.forwarding import complain, until_interrupted
+from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
+from localk8s.cli.output import Format, columns, document, show, write, write_line
+from localk8s.cli.session import Session
+from localk8s.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from localk8s.helpers.services import ServiceAccess
+    from localk8s.helpers.tunnel import Tunnelled
+
+_FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
+
+
+def seconds(text: str, option: str) -> float:
+    """A number of seconds as it was typed.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text.isascii() and text.replace(".", "", 1).isdecimal() and len(text) < 8:
+        return float(text)
+    raise UsageError(f"{option} {text!r} is no number of seconds.", hint=f"{option} 60")
+
+
+def service(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A service; all when left out.")] = None,
+    cluster: ClusterName = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            help="Kubernetes namespace (default: default; all for the list).",
+            rich_help_panel="General",
+        ),
+    ] = None,
+    url: Annotated[bool, typer.Option("--url", help="Print URLs only, one a line.", rich_help_panel="What to show")] = False,
+    wait: Annotated[
+        str,
+        typer.Option(
+            "--wait", metavar="SECONDS", help="How long to wait for an endpoint (default 60).", rich_help_panel="What to show"
+        ),
+    ] = "60",
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Show where services answer, as this host reaches them.
+
+    A named service is waited for until something behind it is ready; when nothing is, the command fails.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
+    limit = seconds(wait, "--wait")
+    if name is None:
+        found = session.cluster.services(namespace=namespace or "")
+    else:
+        found = (session.cluster.service(name, namespace=namespace or "default", timeout=limit),)
+    urls = [each.url for access in found for each in _best(access)]
+    content = {"items": [_content(access) for access in found]} if name is None else _content(found[0])
+    table = "".join(f"{each}\n" for each in urls) if url else columns(_rows(found))
+    show(session.format, table=table, content=document("ServiceList" if name is None else "Service", content), names=urls)
+    return 0
+
+
+def _best(access: ServiceAccess) -> Any:
+    from localk8s.helpers.services import best
+
+    return best(access)
+
+
+def _content(access: ServiceAccess) -> dict[str, Any]:
+    return {
+        "namespace": access.namespace,
+        "name": access.name,
+        "type": access.kind,
+        "endpoints": access.endpoints,
+        "addresses": [
+            {
+                "url": each.url,
+                "host": each.host,
+                "port": each.port,
+                "servicePort": each.service_port,
+                "name": each.name,
+                "way": str(each.way),
+            }
+            for each in access.addresses
+        ],
+    }
+
+
+def _rows(found: tuple[ServiceAccess, ...]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("NAMESPACE", "NAME", "TYPE", "ENDPOINTS", "URL")]
+    for access in found:
+        urls = [each.url for each in _best(access)] or ["-"]
+        rows.append((access.namespace, access.name, access.kind, str(access.endpoints), urls[0]))
+        rows += [("", "", "", "", each) for each in urls[1:]]
+    return rows
+
+
+def tunnel(
+    ctx: typer.Context,
+    cluster: ClusterName = None,
+    cleanup: Annotated[
+        bool, typer.Option("--cleanup", help="Only take back what a killed tunnel left.", rich_help_panel="What to do")
+    ] = False,
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Give LoadBalancer services an address that this host reaches, until Ctrl-C.
+
+    Prints a line when a service gets its address. One tunnel serves all namespaces of a cluster.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=(Format.TABLE, Format.JSON))
+    if cleanup:
+        cleaned = session.cluster.clean_up_tunnel()
+        write("".join(f"{each.namespace}/{each.name}\n" for each in cleaned) or "There was nothing to take back.")
+        return 0
+    with session.cluster.tunnel(
+        changed=lambda each: _tell_tunnelled(session.format, each), tell=lambda sentence: complain(sentence)
+    ) as running:
+        if not quiet and not running.services:
+            sys.stderr.write("No service of type LoadBalancer yet; waiting for one (Ctrl-C ends it).\n")
+            sys.stderr.flush()
+        return until_interrupted()
+
+
+def _tell_tunnelled(format_: Format, service: Tunnelled) -> None:
+    if format_ is Format.JSON:
+        content = {"namespace": service.namespace, "name": service.name, "host": service.host, "ports": list(service.ports)}
+        write_line(document("TunnelledService", content))
+    elif service.host:
+        ports = ", ".join(str(port) for port in service.ports)
+        write(f"{service.namespace}/{service.name}  {service.host}  {ports}")

@@ -1,0 +1,181 @@
+"""What a user does with a running cluster, as methods of ``Cluster``: ports, services, tunnels, files, figures, pages.
+
+Owns which helper gets what of the cluster and of its driver; the work is in ``helpers``. Prints nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from localk8s.cluster.wish import command_for
+from localk8s.drivers.base import Feature
+from localk8s.model.errors import KubernetesError, WrongStateError
+
+if TYPE_CHECKING:
+    from localk8s.drivers.base import Driver
+    from localk8s.helpers.port_forward import PortForward
+    from localk8s.helpers.services import ServiceAccess
+    from localk8s.helpers.tunnel import Tunnel, Tunnelled
+    from localk8s.kube.rest import RestClient
+    from localk8s.model.node import Node
+    from localk8s.model.progress import Reporter
+    from localk8s.wiring import Installation
+
+
+class Uses:
+    """Part of ``Cluster``; see there."""
+
+    name: str
+    _report: Reporter
+    _installation: Installation
+    if TYPE_CHECKING:
+
+        def client(self, *, timeout: float = 10.0) -> RestClient: ...  # noqa: D102
+        def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
+        @property
+        def _driver(self) -> Driver: ...
+
+    def port_forward(
+        self,
+        target: str,
+        *ports: str | int,
+        namespace: str = "default",
+        addresses: Sequence[str] = ("127.0.0.1",),
+        direct: bool | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> contextlib.AbstractContextManager[PortForward]:
+        """Local ports that lead to pods, while the block runs. Each connection goes to a pod that is ready then.
+
+        ::
+
+            with cluster.port_forward("svc/web", "0:80") as forward:
+                urllib.request.urlopen(forward.ports[0].url)
+
+        Args:
+            target: ``svc/NAME``, ``pod/NAME``, ``deploy/NAME``, ``sts/NAME``, ``ds/NAME``, ``rs/NAME``.
+            ports: ``[LOCAL:]REMOTE``; LOCAL 0 takes any free port, see ``PortForward.ports``.
+            namespace: the target's.
+            addresses: local IP addresses to listen on.
+            direct: whether pods are reached without the API server; None: where this host has a way to them.
+            tell: told about each connection that could not be served.
+
+        Raises:
+            UsageError: a target, port or address that makes no sense.
+            NotFoundError: there is no such cluster or target.
+            PrerequisiteError: a local port is taken.
+            WrongStateError, KubernetesError: the API does not answer, or refused.
+        """
+        from localk8s.helpers.port_forward import PortForward
+        from localk8s.helpers.port_forward_targets import parse_port, parse_target
+
+        wanted = parse_target(target, namespace)
+        pairs = [parse_port(str(port)) for port in ports]
+        way = self._has(Feature.HOST_ROUTES) if direct is None else direct
+
+        @contextlib.contextmanager
+        def forwarding() -> Iterator[PortForward]:
+            with (
+                self._asked() as client,
+                PortForward(client, wanted, pairs, addresses=addresses, direct=way, tell=tell) as forward,
+            ):
+                yield forward
+
+        return forwarding()
+
+    def services(self, *, namespace: str = "") -> tuple[ServiceAccess, ...]:
+        """All services and where this host reaches them; of every namespace when it is empty.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+            WrongStateError, KubernetesError: the API does not answer, or refused.
+        """
+        from localk8s.helpers.services import list_services
+
+        with self._asked() as client:
+            return list_services(client, namespace, self._addresses(), routes=self._has(Feature.HOST_ROUTES))
+
+    def service(self, name: str, *, namespace: str = "default", timeout: float = 60.0) -> ServiceAccess:
+        """One service and where this host reaches it, once something behind it is ready.
+
+        ::
+
+            url = cluster.service("web").addresses[0].url
+
+        Args:
+            name: the service.
+            namespace: the service's.
+            timeout: seconds to wait.
+
+        Raises:
+            NotFoundError: there is no such cluster or service.
+            NotSupportedError: this host does not reach it; ``port_forward`` does.
+            WaitTimeoutError: nothing behind it became ready.
+        """
+        from localk8s.helpers.services import find_service
+
+        with self._asked() as client:
+            return find_service(
+                client,
+                namespace,
+                name,
+                self._addresses(),
+                routes=self._has(Feature.HOST_ROUTES),
+                timeout=timeout,
+                report=self._report,
+            )
+
+    @contextlib.contextmanager
+    def tunnel(
+        self, *, changed: Callable[[Tunnelled], None] | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[Tunnel]:
+        """Services of type LoadBalancer have an address that this host reaches, while the block runs.
+
+        Args:
+            changed: told when a service got its address, or (with an empty one) lost it; in another thread.
+            tell: told in a sentence what could not be done; in another thread.
+
+        Raises:
+            WrongStateError: this cluster has a tunnel already; or its API does not answer.
+            NotFoundError: there is no such cluster.
+        """
+        from localk8s.helpers.tunnel import Tunnel
+        from localk8s.system.locks import exclusive
+
+        lock = self._installation.layout.lock(f"{self.name}.tunnel")
+        with (
+            self._asked() as client,
+            exclusive(lock, what=f'The tunnel of cluster "{self.name}"', hint="end the other one by Ctrl-C"),
+            Tunnel(client, routes=self._has(Feature.HOST_ROUTES), changed=changed, tell=tell) as tunnel,
+        ):
+            yield tunnel
+
+    def clean_up_tunnel(self) -> tuple[Tunnelled, ...]:
+        """Take back what a tunnel that was killed left announced; returns the services. Errors as for ``tunnel``."""
+        from localk8s.helpers.tunnel import clean_up
+        from localk8s.system.locks import exclusive
+
+        lock = self._installation.layout.lock(f"{self.name}.tunnel")
+        with self._asked() as client, exclusive(lock, what=f'The tunnel of cluster "{self.name}"'):
+            return clean_up(client)
+
+    def _addresses(self) -> tuple[str, ...]:
+        """One node's address: node ports answer on each."""
+        return tuple(node.address for node in self.nodes()[:1] if node.address)
+
+    def _has(self, feature: Feature) -> bool:
+        return feature in self._driver.info.features
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[RestClient]:
+        """A client for the block; no answer at all is said to be the cluster's state."""
+        client = self.client()
+        try:
+            yield client
+        except KubernetesError as exc:
+            if exc.status is not None:
+                raise
+            raise WrongStateError(f'Cluster "{self.name}" does not answer.', hint=command_for("start", self.name)) from exc
+        finally:
+            client.close()

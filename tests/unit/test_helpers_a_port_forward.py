@@ -1,0 +1,142 @@
+"""Port-forward's words, its choice of pods, and its wire."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from cli_door import Door, assert_one_sentence
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localk8s.helpers.port_forward_targets import (
+    Kind,
+    PortPair,
+    Target,
+    container_port,
+    is_ready,
+    parse_port,
+    parse_target,
+    selector_text,
+    target_port,
+)
+from localk8s.kube.streams import Frame, Frames, FrameType, Headers, control_frame, data_frame
+from localk8s.model.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("svc/web", Kind.SERVICE),
+        ("Service/web", Kind.SERVICE),
+        ("web", Kind.POD),
+        ("po/web", Kind.POD),
+        ("sts/web", Kind.STATEFUL_SET),
+    ],
+)
+def test_targets(text: str, kind: Kind) -> None:
+    assert parse_target(text, "shop") == Target(kind, "web", "shop")
+
+
+@pytest.mark.parametrize("text", ["", "svc/", "/web", "node/x", "svc/a/b", "svc/A", "svc/a b", "pod/../x", "svc/web\n"])
+def test_no_targets(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_target(text)
+    parse_target(caught.value.hint.split()[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("80", PortPair(80, 80)),
+        ("8080:80", PortPair(8080, 80)),
+        (":80", PortPair(0, 80)),
+        ("0:http", PortPair(0, "http")),
+        ("http", PortPair(0, "http")),
+    ],
+)
+def test_ports(text: str, pair: PortPair) -> None:
+    assert parse_port(text) == pair
+
+
+@pytest.mark.parametrize("text", ["", ":", "80:", "0", "65536", "65536:1", "-1:80", "a:80", "1:2:3", "٣", "80 ", "HTTP"])
+def test_no_ports(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_port(text)
+
+
+def test_selectors_are_spelled_as_the_api_reads_them() -> None:
+    rules = [
+        {"key": "tier", "operator": "In", "values": ["a", "b"]},
+        {"key": "old", "operator": "DoesNotExist"},
+        {"key": "new", "operator": "Exists"},
+        {"key": "zone", "operator": "NotIn", "values": ["x"]},
+    ]
+    assert selector_text({"matchLabels": {"app": "web"}, "matchExpressions": rules}) == (
+        "app=web,tier in (a,b),!old,new,zone notin (x)"
+    )
+
+
+def _pod(*, ready: str = "True", phase: str = "Running", deleted: bool = False, address: str = "10.0.0.1") -> dict[str, Any]:
+    return {
+        "metadata": {"name": "p", **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleted else {})},
+        "spec": {
+            "containers": [
+                {"ports": [{"name": "http", "containerPort": 8080}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}]}
+            ]
+        },
+        "status": {"phase": phase, "podIP": address, "conditions": [{"type": "Ready", "status": ready}]},
+    }
+
+
+def test_only_pods_that_stay_and_are_ready_take_connections() -> None:
+    assert is_ready(_pod())
+    assert not is_ready(_pod(ready="False"))
+    assert not is_ready(_pod(deleted=True))
+    assert not is_ready(_pod(phase="Succeeded"))
+    assert not is_ready(_pod(address=""))
+
+
+def test_ports_by_name_lead_through_service_and_pod() -> None:
+    service = {
+        "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}, {"name": "d", "port": 53, "protocol": "UDP"}]}
+    }
+    assert target_port(service, 80) == target_port(service, "web") == "http"
+    assert target_port(service, 8080) is None
+    assert target_port(service, 53) is None
+    assert container_port(_pod(), "http") == 8080
+    assert container_port(_pod(), "dns") is None
+    assert container_port(_pod(), 9) == 9
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 3]), st.binary(max_size=300), st.booleans()), max_size=8), st.integers(1, 50))
+def test_frames_come_out_whole_however_they_are_cut(sent: list[tuple[int, bytes, bool]], step: int) -> None:
+    wire = b"".join(data_frame(stream, body, fin=fin) for stream, body, fin in sent)
+    frames = Frames()
+    got = [frame for begin in range(0, len(wire), step) for frame in frames.feed(wire[begin : begin + step])]
+    assert got == [Frame(FrameType.DATA, stream, fin, body) for stream, body, fin in sent]
+
+
+def test_control_frames_say_their_stream() -> None:
+    (frame,) = Frames().feed(control_frame(FrameType.RST_STREAM, struct.pack(">II", 3, 1)))
+    assert (frame.kind, frame.stream) == (FrameType.RST_STREAM, 3)
+
+
+def test_headers_are_one_compressed_stream_in_lower_case() -> None:
+    headers = Headers()
+    inflate = zlib.decompressobj()
+    for stream, fin in ((1, True), (3, False)):
+        wire = headers.syn_stream(stream, {"streamType": "data"}, fin=fin)
+        (frame,) = Frames().feed(wire)
+        assert (frame.kind, frame.stream, frame.fin) == (FrameType.SYN_STREAM, stream, fin)
+        assert inflate.decompress(frame.body[10:]) == struct.pack(">II", 1, 10) + b"streamtype" + struct.pack(">I", 4) + b"data"
+
+
+def test_what_makes_no_sense_is_refused_in_a_sentence(door: Door) -> None:
+    door("start")
+    assert_one_sentence(door("port-forward", "node/x", "80"), {2})
+    assert_one_sentence(door("port-forward", "svc/x", "eighty!"), {2})
+    assert_one_sentence(door("port-forward", "svc/x"), {2})
+    assert_one_sentence(door("port-forward", "-c", "none", "svc/x", "80"), {3})
