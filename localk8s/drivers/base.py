@@ -222,3 +222,15 @@ class SupportsLogs(Protocol):
 
     def logs(self, spec: ClusterSpec, node: str, lines: int) -> str:
         """The last ``lines`` lines of each component's log on ``node``, each under a line ``==> COMPONENT <==``."""
+
+
+@runtime_checkable
+class SupportsContainerd(Protocol):
+    """The nodes' runtime is containerd, reached on every node by its own tool (``Feature.IMAGES``)."""
+
+    def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
+        """The argv of ``ctr`` on a node, up to its subcommand, the namespace of Kubernetes included.
+
+        Raises:
+            NotSupportedError: this cluster has another runtime.
+        """

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from localk8s.helpers.images_archive import ImageArchive, bytes_to_send, partial_archive
 from localk8s.helpers.images_names import full_name, short_name
-from localk8s.helpers.images_store import NodeStore, StoredImage, id_of
+from localk8s.helpers.images_store import NodeStore, StoredImage
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
@@ -35,7 +35,7 @@ class ClusterImage:
     name: str
     """Full name with tag."""
     id: str
-    """``sha256:…``; empty while the kubelet's side has not noticed it."""
+    """``sha256:…``; empty when the node's store does not hold all of it."""
     size: str
     """For people; of its compressed or plain layers, as they are kept."""
     nodes: tuple[str, ...]
@@ -102,13 +102,14 @@ class Images:
         there = tuple(store.node.name for store in stores)
         return tuple(LoadedImage(name, image.id, there, sent, image.size) for image in archive.images for name in image.names)
 
-    def list(self) -> tuple[ClusterImage, ...]:
+    def all(self) -> tuple[ClusterImage, ...]:
         """All images, by name; one that differs between nodes occurs once for each id."""
         found: dict[tuple[str, str], tuple[StoredImage, list[str]]] = {}
         for store, images in zip(self._stores, _side_by_side([store.images for store in self._stores]), strict=True):
+            known = store.identities(images, self.architecture)
             for image in images:
                 if not image.is_id:
-                    key = image.name, id_of(images, image.name)
+                    key = image.name, known[image.digest]
                     found.setdefault(key, (image, []))[1].append(store.node.name)
         return tuple(
             ClusterImage(name, identity, image.size, tuple(nodes)) for (name, identity), (image, nodes) in sorted(found.items())
@@ -138,7 +139,7 @@ class Images:
         for name in wanted:
             if name not in there:
                 raise _unknown(name)
-        _side_by_side([partial(store.remove, wanted) for store in self._stores])
+        _side_by_side([partial(store.remove, wanted, self.architecture) for store in self._stores])
         return wanted
 
     def save(self, names: Sequence[str], target: Path) -> None:
@@ -190,7 +191,7 @@ class Images:
             except CommandError:
                 continue  # the next one, and the image's own registry last
             store.tag(source, wanted)
-            store.remove((source,))
+            store.remove((source,), self.architecture)
             return
         store.pull(wanted, CERTIFICATES, self.architecture)
 

@@ -29,8 +29,8 @@ _CHUNK = 1 << 20
 _Readable = IO[bytes] | io.BufferedIOBase
 _OPENERS: tuple[tuple[bytes, Callable[[IO[bytes]], _Readable]], ...] = (
     (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
-    (b"BZh", lambda file: bz2.BZ2File(file)),
-    (b"\xfd7zXZ\x00", lambda file: lzma.LZMAFile(file)),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\x00", lzma.LZMAFile),
 )
 
 

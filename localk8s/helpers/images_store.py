@@ -5,8 +5,9 @@ Owns the command lines of ctr (1.6 and later) and what they print. Everything is
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
@@ -43,13 +44,6 @@ def parse_images(stdout: str) -> tuple[StoredImage, ...]:
     return tuple(StoredImage(row["name"], row["digest"], row["size"]) for row in rows if row)
 
 
-def id_of(images: Iterable[StoredImage], name: str) -> str:
-    """The id of the image called ``name``; empty when it is not there, or the kubelet's side has not noticed it."""
-    known = tuple(images)
-    digest = next((image.digest for image in known if image.name == name), "")
-    return next((image.name for image in known if image.is_id and image.digest == digest), "")
-
-
 class NodeStore:
     """One node's images.
 
@@ -65,6 +59,25 @@ class NodeStore:
     def images(self) -> tuple[StoredImage, ...]:
         """All names."""
         return parse_images(self._run("images", "ls").stdout)
+
+    def identities(self, images: Iterable[StoredImage], architecture: str) -> Mapping[str, str]:
+        """The ids of ``images`` by what their names lead to; empty for what is not whole."""
+        known = tuple(images)
+        found = {image.digest: image.name for image in known if image.is_id}
+        for digest in {image.digest for image in known} - set(found):
+            found[digest] = self._configuration(digest, architecture)
+        return found
+
+    def _configuration(self, digest: str, architecture: str) -> str:
+        """The digest of the configuration that the manifest or index ``digest`` leads to."""
+        try:
+            content = json.loads(self._run("content", "get", digest).stdout)
+            for each in content.get("manifests", ()):
+                if (each.get("platform") or {}).get("architecture", architecture) == architecture:
+                    return self._configuration(str(each["digest"]), architecture)
+            return str(content["config"]["digest"])
+        except (CommandError, ValueError, KeyError, TypeError, AttributeError):
+            return ""
 
     def digests(self) -> frozenset[str]:
         """Digests of all content: layers, configurations, manifests."""
@@ -107,13 +120,14 @@ class NodeStore:
         if done.returncode != 0:
             raise self._missing(source) if "not found" in done.stderr else self._failure(done, f"{source} was not tagged")
 
-    def remove(self, names: Collection[str]) -> tuple[str, ...]:
+    def remove(self, names: Collection[str], architecture: str) -> tuple[str, ...]:
         """Remove names, and images that have no other name left; returns the names that were there."""
         images = self.images()
         there = tuple(image.name for image in images if image.name in names)
-        gone = {image.digest for image in images if image.name in names}
-        kept = {image.digest for image in images if image.name not in names and not image.is_id}
-        ids = [image.name for image in images if image.is_id and image.digest in gone - kept]
+        known = self.identities(images, architecture)
+        gone = {known[image.digest] for image in images if image.name in names}
+        kept = {known[image.digest] for image in images if image.name not in names and not image.is_id}
+        ids = [image.name for image in images if image.is_id and image.name in gone - kept]
         if there:
             done = self._run("images", "rm", "--sync", *there, *ids, check=False)
             left = {image.name for image in self.images()} & {*there}
