@@ -39,12 +39,16 @@ def moving_line(step: RunningStep, seconds: float, width: int) -> str:
     frame = _FRAMES[int(seconds * 10) % len(_FRAMES)]
     left = time_left(step.fraction, seconds) if step.fraction is not None else ""
     tail = f"  {bar(step.fraction)}  {left or f'{seconds:.0f} s'}" if step.fraction is not None else f"{seconds:6.1f} s"
-    head = f"  {frame} {step.title}"
-    if step.detail:
-        head += f"  {step.detail}"
     room = max(10, width - len(tail) - 1)
-    head = head if len(head) <= room else head[: room - 1] + "…"
+    title = step.title
+    if step.detail:  # what it is at right now says more than what all of it is called
+        title = f"{_cut(title, max(8, room - len(step.detail) - 6))}  {step.detail}"
+    head = _cut(f"  {frame} {title}", room)
     return f"{head:<{min(room, 46)}}{tail}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 class LiveNarrator(Narrator):
