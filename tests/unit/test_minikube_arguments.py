@@ -33,7 +33,10 @@ from localk8s.model.versions import KubernetesVersion
 
 SIZE = NodeSize(Decimal(2), 2 * GIB, 20 * GIB)
 V1_36 = KubernetesVersion(1, 36, 2)
-COMMON = "--output=json --profile=localk8s-default --user=localk8s --interactive=false --embed-certs=true --auto-update-drivers=false"
+COMMON = (
+    "--output=json --profile=localk8s-default --user=localk8s --interactive=false --embed-certs=true"
+    " --auto-update-drivers=false"
+)
 LAST = "--wait=apiserver,system_pods --wait-timeout=6m0s"
 
 
@@ -80,7 +83,8 @@ def test_the_line_for_a_remote_machine() -> None:
     }
     assert start_line(options, size=NodeSize()) == (
         f"start {COMMON} --driver=ssh --kubernetes-version=v1.36.2 --container-runtime=containerd --cni=bridge --preload=false"
-        f" --cache-images=true --install-addons=true --ssh-ip-address=192.0.2.7 --ssh-user=root --ssh-key=/root/key --ssh-port=2222 {LAST}"
+        f" --cache-images=true --install-addons=true --ssh-ip-address=192.0.2.7 --ssh-user=root --ssh-key=/root/key"
+        f" --ssh-port=2222 {LAST}"
         " --force"
     )
 

@@ -188,7 +188,7 @@ def test_storage_that_is_full_is_said_so() -> None:
                 "advice": 'Try one or more of the following to free up space on the device:\n\n1. Run "docker system prune"',
                 "exitcode": "26",
                 "issues": "https://github.com/kubernetes/minikube/issues/9024",
-                "message": "Docker is out of disk space! (/var is at 100% of capacity). You can pass '--force' to skip this check.",
+                "message": "Docker is out of disk space! (/var is at 100% of capacity). Pass '--force' to skip this check.",
                 "name": "RSRC_DOCKER_STORAGE",
                 "url": "",
             },

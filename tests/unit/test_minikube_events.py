@@ -63,8 +63,8 @@ def test_trap_2_1_a_successful_start_holds_error_events_with_exit_codes() -> Non
         "Specified Kubernetes version 1.20.2 is less than the oldest supported version: v1.28.0. Use `minikube config defaults"
         " kubernetes-version` for details. Kubernetes 1.20.2 is not supported by this release of minikube",
         "Using the 'containerd' runtime with the 'none' driver is an untested configuration!",
-        "Failing to connect to https://registry.k8s.io/ from inside the minikube bare metal machine To pull new external images,"
-        " you may need to configure a proxy: https://minikube.sigs.k8s.io/docs/reference/networking/proxy/",
+        "Failing to connect to https://registry.k8s.io/ from inside the minikube bare metal machine. To pull new external"
+        " images, you may need to configure a proxy: https://minikube.sigs.k8s.io/docs/reference/networking/proxy/",
     ]
 
 

@@ -193,7 +193,9 @@ _NOISE = re.compile(
 
 def _sentence(lines: list[str]) -> str:
     """``lines`` as one text of bearable length."""
-    text = " ".join(" ".join(line.split()) for line in lines if line.strip() and not line.lstrip().startswith("╭"))
+    parts = [" ".join(line.split()) for line in lines if line.strip() and not line.lstrip().startswith("╭")]
+    text = " ".join(part if part.endswith((".", "!", ":", "?")) else f"{part}." for part in parts[:-1])
+    text = " ".join(filter(None, [text, *parts[-1:]]))
     return text if len(text) <= _LONGEST_WARNING else text[: _LONGEST_WARNING - 1].rstrip() + "…"
 
 

@@ -4,6 +4,7 @@ but for "not there".
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -162,9 +163,9 @@ def _ask_api(session: Session) -> ApiView:
     endpoint = ""
     try:
         text = read_kubeconfig(session.kubeconfig, session.profile, session.cluster)
-        client = RestClient.from_kubeconfig(text, timeout=_LIMIT)
-        endpoint = client.endpoint.url
-        return ApiView(client.get(api_path("v1", "nodes"))["items"], endpoint)
+        with contextlib.closing(RestClient.from_kubeconfig(text, timeout=_LIMIT)) as client:
+            endpoint = client.endpoint.url
+            return ApiView(client.get(api_path("v1", "nodes"))["items"], endpoint)
     except (Localk8sError, KeyError, TypeError) as exc:
         return ApiView(None, endpoint, str(exc).rstrip("."))
 

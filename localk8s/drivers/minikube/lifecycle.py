@@ -75,7 +75,7 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
 def _prepare(session: Session, wanted: Wanted) -> tuple[ProfileConfig | None, bool]:
     """Refuse what cannot be; returns the profile if it is there, and whether it is only half made."""
     refuse_nodes(wanted.driver, wanted.spec.nodes, wanted.spec.control_planes)
-    end_orphans(session.profile)
+    end_orphans(session.profile, session.kubeconfig)
     claim, config = session.claims.load(session.cluster), session.config()
     refuse_foreign(session, config, claim)
     _refuse_machine_names(session, wanted.spec.nodes)
@@ -211,9 +211,9 @@ def _wait(session: Session, wanted: Wanted, report: Reporter) -> None:
     config = session.existing()
     with report.step("ready", "waiting for the API, the nodes and DNS") as step:
         text = read_kubeconfig(session.kubeconfig, session.profile, session.cluster)
-        client = RestClient.from_kubeconfig(text)
         here = wanted.driver.host_is_in_cluster
-        wait_ready(client, session.nodes(config), step, wanted.limits, on_this_host=here)
+        with contextlib.closing(RestClient.from_kubeconfig(text)) as client:
+            wait_ready(client, session.nodes(config), step, wanted.limits, on_this_host=here)
 
 
 def stop(session: Session, options: Options, report: Reporter) -> None:
@@ -223,7 +223,7 @@ def stop(session: Session, options: Options, report: Reporter) -> None:
         WaitTimeoutError: it did not end in time; the message names what hangs.
         Localk8sError: minikube failed and something still runs.
     """
-    end_orphans(session.profile)
+    end_orphans(session.profile, session.kubeconfig)
     if session.config() is None or _is_off(session):
         return
     try:
@@ -271,7 +271,7 @@ def delete(session: Session, report: Reporter) -> None:
         Localk8sError: something is still there; the message lists it.
     """
     with contextlib.suppress(Localk8sError):
-        end_orphans(session.profile)
+        end_orphans(session.profile, session.kubeconfig)
     machines, vm = _remembered(session)
     kind = vm_driver(vm).kind if vm else None
     if leftovers.folders(session.home, session.profile, machines) or kind is Kind.CONTAINER:

@@ -151,7 +151,7 @@ def _value(key: str, text: str) -> object:
     if key in ("addons", "offline"):
         return _flag(key, text)
     if key in _SECONDS:
-        return _number(key, text, 10, 86400)
+        return _number(key, text, 1, 86400)
     if key == "ssh-port":
         return _number(key, text, 1, 65535)
     if key == "minikube-arg":

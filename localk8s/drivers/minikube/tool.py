@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localk8s.drivers.minikube import arguments
 from localk8s.drivers.minikube.versions import (
@@ -25,6 +26,9 @@ from localk8s.drivers.minikube.versions import (
 from localk8s.model.errors import CommandError, Localk8sError, PrerequisiteError
 from localk8s.model.node import Completed
 from localk8s.system.process import HostRunner
+
+if TYPE_CHECKING:
+    import psutil
 
 _TOKEN = re.compile(r"--token[ =](\w{6}\.\w{16})")
 """A bootstrap token, which minikube shows when a join fails."""
@@ -152,30 +156,35 @@ def candidates(environment: Mapping[str, str], tools: Path, setting: str = "") -
     return (*found, *([own] if own.is_file() and own not in found else []))
 
 
-def end_orphans(profile: str) -> int:
+def end_orphans(profile: str, kubeconfig: Path) -> int:
     """End what a killed localk8s left running on ``profile``; returns how many process groups that were.
 
-    Only minikube processes that localk8s itself started are meant: they say so on their command line. The caller holds
-    the cluster's lock, so no living localk8s waits for them.
+    Only minikube processes that localk8s itself started for this very cluster are meant: their command line names the
+    profile and localk8s, their environment the private kubeconfig. The caller holds the cluster's lock, so no living
+    localk8s waits for them.
     """
-    import signal
-
     import psutil
 
     ended = 0
     marks = {f"--profile={profile}", f"--user={arguments.USER}"}
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        line = process.info["cmdline"] or []
-        if not marks <= set(line) or process.pid == os.getpid():
+    for process in psutil.process_iter(["cmdline"]):
+        if process.pid == os.getpid() or not marks <= set(process.info["cmdline"] or []):
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            family = [process, *process.children(recursive=True)]
-            if hasattr(os, "killpg") and os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signal.SIGTERM)
-            else:
-                process.terminate()
-            _, alive = psutil.wait_procs(family, timeout=5)
-            for left in alive:
-                left.kill()
-            ended += 1
+            if process.environ().get("KUBECONFIG") == str(kubeconfig):
+                _end_family(process)
+                ended += 1
     return ended
+
+
+def _end_family(process: psutil.Process) -> None:
+    import psutil
+
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.Error):
+            member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    for member in alive:
+        with contextlib.suppress(psutil.Error):
+            member.kill()

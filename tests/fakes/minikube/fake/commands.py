@@ -11,7 +11,10 @@ from fake.out import Out, klog, not_found
 from fake.starting import names
 from fake.world import World, load, save
 
-SSH = "NewSession: new client: new client: Error creating new native config from ssh using: root: open $HOME/.ssh/id_rsa: no such file or directory"
+SSH = (
+    "NewSession: new client: new client: Error creating new native config from ssh using: root:"
+    " open $HOME/.ssh/id_rsa: no such file or directory"
+)
 
 
 def stop(world: World, profile: str, positional: list[str], flags: dict[str, str], out: Out) -> int:
@@ -65,7 +68,7 @@ def delete(world: World, profile: str, positional: list[str], flags: dict[str, s
         return 0
     if config["Driver"] in ("none", "ssh"):
         out.info(f"Uninstalling Kubernetes {config['KubernetesConfig']['KubernetesVersion']} using kubeadm ...")
-    if config.get("half") and config["Driver"] == "ssh" or wrong == "fails":
+    if (config.get("half") and config["Driver"] == "ssh") or wrong == "fails":
         klog("delete.go:523", f"unpause failed: list paused: crictl list: {SSH}")
         out.error(f'Failed to delete profile(s): error deleting profile "{profile}": failed to delete cluster: {SSH}')
         return 80

@@ -2,18 +2,104 @@
 
 from __future__ import annotations
 
-START_VALUES = """addons apiserver-ips apiserver-name apiserver-names apiserver-port auto-pause-interval base-image binary-mirror
-cert-expiration cni container-runtime cpus cri-socket disk-size dns-domain docker-env docker-opt driver extra-config extra-disks
-feature-gates gpus host-only-cidr host-only-nic-type hyperkit-vpnkit-sock hyperkit-vsock-ports hyperv-external-adapter
-hyperv-virtual-switch image-mirror-country image-repository insecure-registry iso-url kubernetes-version kvm-network
-kvm-numa-count kvm-qemu-uri listen-address memory mount-string namespace nat-nic-type network network-plugin nfs-share
-nfs-shares-root nodes output ports preload-source qemu-firmware-path registry-mirror service-cluster-ip-range
-socket-vmnet-client-path socket-vmnet-path ssh-ip-address ssh-key ssh-port ssh-user static-ip subnet trace uuid vm-driver wait
-wait-timeout""".split()
-START_SWITCHES = """auto-update-drivers cache-images delete-on-failure disable-coredns-log disable-driver-mounts disable-metrics
-disable-optimizations dns-proxy download-only dry-run embed-certs enable-default-cni force force-systemd ha host-dns-resolver
-hyperv-use-external-switch install-addons interactive keep-context kvm-gpu kvm-hidden mount native-ssh no-kubernetes no-vtx-check
-preload rosetta vm""".split()
+START_VALUES = [
+    "addons",
+    "apiserver-ips",
+    "apiserver-name",
+    "apiserver-names",
+    "apiserver-port",
+    "auto-pause-interval",
+    "base-image",
+    "binary-mirror",
+    "cert-expiration",
+    "cni",
+    "container-runtime",
+    "cpus",
+    "cri-socket",
+    "disk-size",
+    "dns-domain",
+    "docker-env",
+    "docker-opt",
+    "driver",
+    "extra-config",
+    "extra-disks",
+    "feature-gates",
+    "gpus",
+    "host-only-cidr",
+    "host-only-nic-type",
+    "hyperkit-vpnkit-sock",
+    "hyperkit-vsock-ports",
+    "hyperv-external-adapter",
+    "hyperv-virtual-switch",
+    "image-mirror-country",
+    "image-repository",
+    "insecure-registry",
+    "iso-url",
+    "kubernetes-version",
+    "kvm-network",
+    "kvm-numa-count",
+    "kvm-qemu-uri",
+    "listen-address",
+    "memory",
+    "mount-string",
+    "namespace",
+    "nat-nic-type",
+    "network",
+    "network-plugin",
+    "nfs-share",
+    "nfs-shares-root",
+    "nodes",
+    "output",
+    "ports",
+    "preload-source",
+    "qemu-firmware-path",
+    "registry-mirror",
+    "service-cluster-ip-range",
+    "socket-vmnet-client-path",
+    "socket-vmnet-path",
+    "ssh-ip-address",
+    "ssh-key",
+    "ssh-port",
+    "ssh-user",
+    "static-ip",
+    "subnet",
+    "trace",
+    "uuid",
+    "vm-driver",
+    "wait",
+    "wait-timeout",
+]
+START_SWITCHES = [
+    "auto-update-drivers",
+    "cache-images",
+    "delete-on-failure",
+    "disable-coredns-log",
+    "disable-driver-mounts",
+    "disable-metrics",
+    "disable-optimizations",
+    "dns-proxy",
+    "download-only",
+    "dry-run",
+    "embed-certs",
+    "enable-default-cni",
+    "force",
+    "force-systemd",
+    "ha",
+    "host-dns-resolver",
+    "hyperv-use-external-switch",
+    "install-addons",
+    "interactive",
+    "keep-context",
+    "kvm-gpu",
+    "kvm-hidden",
+    "mount",
+    "native-ssh",
+    "no-kubernetes",
+    "no-vtx-check",
+    "preload",
+    "rosetta",
+    "vm",
+]
 
 GLOBAL_VALUES = ["profile", "user", "bootstrapper", "v", "vmodule", "log_dir", "log_file", "stderrthreshold"]
 GLOBAL_SWITCHES = ["alsologtostderr", "logtostderr", "rootless", "skip-audit", "help"]
@@ -39,17 +125,17 @@ COMMANDS: dict[str, tuple[list[str], list[str], dict[str, str]]] = {
 }
 
 
-class UsageTrouble(Exception):
+class UsageTroubleError(Exception):
     """The line that cobra prints before it exits with 14."""
 
 
 def parse(argv: list[str]) -> tuple[str, list[str], dict[str, str]]:
     """Command, positional arguments and flags (by long name; switches are ``true`` or ``false``)."""
     if not argv or argv[0].startswith("-"):
-        raise UsageTrouble("a command is expected first")
+        raise UsageTroubleError("a command is expected first")
     command, rest = argv[0], argv[1:]
     if command not in COMMANDS:
-        raise UsageTrouble(f'unknown command "{command}" for "minikube"')
+        raise UsageTroubleError(f'unknown command "{command}" for "minikube"')
     values, switches, short = COMMANDS[command]
     positional: list[str] = []
     flags: dict[str, str] = {}
@@ -66,15 +152,15 @@ def parse(argv: list[str]) -> tuple[str, list[str], dict[str, str]]:
         if name in values or name in GLOBAL_VALUES:
             if not equals:
                 if not rest:
-                    raise UsageTrouble(f"flag needs an argument: --{name}")
+                    raise UsageTroubleError(f"flag needs an argument: --{name}")
                 value = rest.pop(0)
             flags[name] = value
         elif name in switches or name in GLOBAL_SWITCHES:
             if equals and value not in ("true", "false"):
-                raise UsageTrouble(
+                raise UsageTroubleError(
                     f'invalid argument "{value}" for "--{name}" flag: strconv.ParseBool: parsing "{value}": invalid syntax'
                 )
             flags[name] = value if equals else "true"
         else:
-            raise UsageTrouble(f"unknown flag: --{name}")
+            raise UsageTroubleError(f"unknown flag: --{name}")
     return command, positional, flags

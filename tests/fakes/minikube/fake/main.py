@@ -6,7 +6,7 @@ import os
 import sys
 
 from fake import commands, nodes, starting, talking
-from fake.flags import UsageTrouble, parse
+from fake.flags import UsageTroubleError, parse
 from fake.out import Out
 from fake.world import World
 
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
         return 14
     try:
         command, positional, flags = parse(argv)
-    except UsageTrouble as exc:
+    except UsageTroubleError as exc:
         print(f"Error: {exc}\nSee 'minikube {argv[0] if argv else ''} --help' for usage.", file=sys.stderr)
         return 14
     profile = flags.get("profile", "minikube")

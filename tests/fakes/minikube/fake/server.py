@@ -1,4 +1,4 @@
-"""The cluster's API server and DNS: a process of its own, as long as the cluster runs. Reads the fake's files for each answer."""
+"""The cluster's API server and DNS: a process of its own, as long as the cluster runs. Reads files for each answer."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def serve_dns(port: int, root: Path) -> None:
         connection, _ = server.accept()
         with connection:
             mood = load(root / "scenario.json").get("dns")
-            header = connection.recv(2)
+            header = connection.recv(2, socket.MSG_WAITALL)
             if len(header) < 2 or mood == "silent":
                 continue
             (length,) = struct.unpack("!H", header)
-            question = connection.recv(length)
+            question = connection.recv(length, socket.MSG_WAITALL)
             right = b"\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00" in question and mood != "nxdomain"
             answer = (
                 question[:2]

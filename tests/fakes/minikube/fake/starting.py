@@ -14,9 +14,9 @@ from fake.world import World
 KNOWN = ("docker", "podman", "kvm2", "qemu2", "virtualbox", "vmware", "none", "ssh")
 PULL = (
     'kubeadm init --config /var/tmp/minikube/kubeadm.yaml": exit status 1\nstdout:\n[init] Using Kubernetes version: v1.20.2\n'
-    "[preflight] Pulling images required for setting up a Kubernetes cluster\n\nstderr:\nerror execution phase preflight: [preflight]"
-    " Some fatal errors occurred:\n\t[ERROR ImagePull]: failed to pull image k8s.gcr.io/kube-apiserver:v1.20.2: dial tcp: lookup"
-    " k8s.gcr.io on 127.0.0.1:53: read: connection refused\n"
+    "[preflight] Pulling images required for setting up a Kubernetes cluster\n\nstderr:\nerror execution phase preflight:"
+    " [preflight] Some fatal errors occurred:\n\t[ERROR ImagePull]: failed to pull image k8s.gcr.io/kube-apiserver:v1.20.2:"
+    " dial tcp: lookup k8s.gcr.io on 127.0.0.1:53: read: connection refused\n"
 )
 NONE_NOTICE = """
 ! The 'none' driver is designed for experts who need to integrate with an existing VM
@@ -24,7 +24,7 @@ Most users should use the newer 'docker' driver instead, which does not require 
 For more information, see: https://minikube.sigs.k8s.io/docs/reference/drivers/none/
 
 ! kubectl and minikube configuration will be stored in /root
-! To use kubectl or minikube commands as your own user, you may need to relocate them. For example, to overwrite your own settings, run:
+! To use kubectl or minikube commands as your own user, you may need to relocate them. For example, to overwrite your own:
 
 sudo mv $HOME/.kube $HOME/.minikube $HOME
 sudo chown -R $USER $HOME/.kube $HOME/.minikube
@@ -140,22 +140,26 @@ def _validate_driver(world: World, profile: str, driver: str, flags: dict[str, s
     if cpus > world.scenario.get("cpus", 8):
         refuse(29, "RSRC_INSUFFICIENT_CORES", f"Requested cpu count {cpus} is greater than the available cpus of 2")
     if driver == "none":
-        for name in ("memory", "cpus"):
-            if name in flags:
-                out.warning(f"The 'none' driver does not respect the --{name} flag")
-        if int(flags.get("nodes", "1")) > 1:
-            out.die(51, "DRV_UNSUPPORTED_MULTINODE", "The none driver is not compatible with multi-node clusters.")
-        if profile != "minikube":
-            out.die(
-                56,
-                "DRV_UNSUPPORTED_PROFILE",
-                "The 'none driver does not support multiple profiles: https://minikube.sigs.k8s.io/",
-            )
-        if flags.get("container-runtime") == "containerd":
-            out.warning("Using the 'containerd' runtime with the 'none' driver is an untested configuration!")
+        _validate_none(profile, flags, out)
     for name, other in other_machines(world, profile):
         if name == profile:
             out.die(14, "MK_USAGE", f'profile "{profile}" conflicts with a machine of profile "{other}"')
+
+
+def _validate_none(profile: str, flags: dict[str, str], out: Out) -> None:
+    for name in ("memory", "cpus"):
+        if name in flags:
+            out.warning(f"The 'none' driver does not respect the --{name} flag")
+    if int(flags.get("nodes", "1")) > 1:
+        out.die(51, "DRV_UNSUPPORTED_MULTINODE", "The none driver is not compatible with multi-node clusters.")
+    if profile != "minikube":
+        out.die(
+            56,
+            "DRV_UNSUPPORTED_PROFILE",
+            "The 'none driver does not support multiple profiles: https://minikube.sigs.k8s.io/",
+        )
+    if flags.get("container-runtime") == "containerd":
+        out.warning("Using the 'containerd' runtime with the 'none' driver is an untested configuration!")
 
 
 def other_machines(world: World, profile: str) -> list[tuple[str, str]]:
@@ -182,7 +186,8 @@ def _drift(existing: dict[str, Any] | None, flags: dict[str, str], out: Out) -> 
         out.warning("You cannot change the CPUs for an existing minikube cluster. Please first delete the cluster.")
     if "nodes" in flags and int(flags["nodes"]) != len(existing["Nodes"]):
         out.warning(
-            "You cannot change the number of nodes for an existing minikube cluster. Please use 'minikube node add' to add nodes."
+            "You cannot change the number of nodes for an existing minikube cluster."
+            " Please use 'minikube node add' to add nodes to an existing cluster."
         )
 
 
