@@ -14,6 +14,8 @@ from types import FrameType
 
 PATIENCE = 0.8
 """Seconds between the signal and the watchdog's end of the process."""
+_WORDS = 1.0
+"""Seconds that saying the sentence may take."""
 
 
 class Interrupts:
@@ -27,7 +29,8 @@ class Interrupts:
     def __init__(self, tell: Callable[[], None], kill: Callable[[], None]) -> None:
         self._tell = tell
         self._kill = kill
-        self._told = threading.Lock()
+        self._telling = threading.Lock()
+        self._told = threading.Event()
         self.code = 128 + signal.SIGINT
         self.raised = False
 
@@ -37,9 +40,13 @@ class Interrupts:
             signal.signal(number, self._handle)
 
     def tell_once(self) -> None:
-        """Say the sentence, unless it was said."""
-        if self._told.acquire(blocking=False):
-            self._tell()
+        """Say the sentence, or wait until the other thread that says it is done."""
+        if self._telling.acquire(blocking=False):
+            try:
+                self._tell()
+            finally:
+                self._told.set()
+        self._told.wait(_WORDS)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.code = 128 + number
@@ -53,5 +60,7 @@ class Interrupts:
 
     def _end(self) -> None:
         self._kill()
-        self.tell_once()
+        words = threading.Thread(target=self.tell_once, daemon=True)  # the terminal may be locked by who never returns
+        words.start()
+        words.join(_WORDS)
         os._exit(self.code)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from cli_door import Door
+
+from localk8s.cli.interrupts import Interrupts
 
 STUCK = """
 import sys, time
@@ -135,3 +138,21 @@ def test_a_closed_pipe_is_no_failure(door: Door) -> None:
         process.stdout = None
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (141, "")
+
+
+def test_whoever_comes_second_waits_until_the_sentence_is_said() -> None:
+    said: list[str] = []
+    began = threading.Event()
+
+    def tell() -> None:
+        began.set()
+        time.sleep(0.2)
+        said.append("once")
+
+    interrupts = Interrupts(tell, lambda: None)
+    watchdog = threading.Thread(target=interrupts.tell_once)
+    watchdog.start()
+    began.wait(10)
+    interrupts.tell_once()
+    assert said == ["once"]
+    watchdog.join()
