@@ -36,5 +36,12 @@ class Artifacts(Protocol):
         A bundle brings them too: ask ``kubernetes`` for its programs first.
         """
 
+    def docker_tools(self, step: Step) -> NodeTools:
+        """dockerd, docker and docker-registry with their libraries, from Debian's packages; got when first asked for.
+
+        Raises:
+            ArtifactError: it is not in the cache and cannot be fetched.
+        """
+
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``, made from ``binaries`` and Debian's packages when no source has them."""

@@ -19,6 +19,7 @@ from localk8s.artifacts.bundle import Member, find_tools, open_bundle, write_bun
 from localk8s.artifacts.cache import Cache, Entry
 from localk8s.artifacts.catalog import architecture
 from localk8s.artifacts.debian import make_tools, read_codename, tools_entry_name
+from localk8s.artifacts.docker_tools import docker_entry_name, make_docker_tools
 from localk8s.artifacts.holdings import Holding, Missing, list_holdings, missing_kubernetes, missing_tools
 from localk8s.artifacts.images import ImageMaker, own_scripts
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeTools
@@ -96,6 +97,22 @@ class Library:
     def node_tools(self, step: Step) -> NodeTools:
         """containerd, runc, etcd, CNI plugins, runit, named and what they need. See ``Artifacts.node_tools``."""
         return NodeTools(self._tools(step).path / "node")
+
+    def docker_tools(self, step: Step) -> NodeTools:
+        """dockerd, docker and docker-registry with their libraries. See ``Artifacts.docker_tools``."""
+
+        def make(work: Path, shared: Step) -> Mapping[str, str]:
+            try:
+                if self._offline:
+                    raise Unavailable("localk8s is set to be offline")
+                return make_docker_tools(work, self._codename, self._runner, shared)
+            except Unavailable as exc:
+                raise ArtifactError(
+                    f"Debian's docker is not in the cache and cannot be fetched: {exc}.",
+                    hint="LOCALK8S_OFFLINE=0 localk8s setup --driver native",
+                ) from exc
+
+        return NodeTools(self._cache.obtain(docker_entry_name(self.architecture), "Debian's docker", step, make).path)
 
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``. See ``Artifacts.images``."""

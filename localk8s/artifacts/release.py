@@ -69,12 +69,14 @@ class ReleaseSite:
         sizes = {name: web.read_size(f"{self._programs(version)}/{name}") for name in KUBERNETES_PROGRAMS}
         known = [size for size in sizes.values() if size is not None]
         total = sum(known) if len(known) == len(sizes) else None
-        before = 0
+        before, furthest = 0, 0
         for number, name in enumerate(KUBERNETES_PROGRAMS, start=1):
             target, start, detail = out / name, before, f"{name}  {number} of {len(KUBERNETES_PROGRAMS)}"
 
             def tell(done: int, start: int = start, detail: str = detail) -> None:
-                step.progress(start + done, total, detail)
+                nonlocal furthest
+                furthest = max(furthest, start + done)  # a second try begins again, the bar does not
+                step.progress(furthest, total, detail)
 
             tell(0)
             if not target.is_file() or file_digest(target) != digests[name]:

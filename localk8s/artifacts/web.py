@@ -29,7 +29,11 @@ _TRIES = 2
 _SMALL = 1 << 16
 
 
-class _BrokenOffError(OSError):
+_NETWORK = (OSError, http.client.HTTPException, ValueError)
+"""What the standard library raises when a server or an address is bad (ValueError: host names that cannot be encoded)."""
+
+
+class _BrokenOffError(Exception):
     """The other side stopped before the end."""
 
 
@@ -44,7 +48,7 @@ def check_base_url(url: str) -> str:
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = None
-    if not usable or any(character.isspace() or not character.isprintable() for character in url):
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
         raise ConfigError(f"{url!r} is no http or https address.", hint="sources: {mirror: https://mirror.example/kubernetes}")
     return url.rstrip("/")
 
@@ -65,7 +69,7 @@ def read_text(url: str, *, timeout: float = _SILENCE_LIMIT) -> str:
     try:
         with _open(url, timeout) as response:
             return response.read(_SMALL).decode("ascii")
-    except (OSError, http.client.HTTPException, UnicodeDecodeError) as exc:
+    except _NETWORK as exc:
         raise _trouble(url, exc) from exc
 
 
@@ -77,7 +81,7 @@ def read_size(url: str) -> int | None:
     except urllib.error.HTTPError as exc:
         exc.close()
         return None
-    except (OSError, http.client.HTTPException):
+    except _NETWORK:
         return None
     return int(length) if length.isascii() and length.isdigit() else None
 
@@ -99,11 +103,9 @@ def download(url: str, target: Path, sha256: str, tell: Callable[[int], None]) -
             try:
                 got = _receive(url, part, tell)
                 break
-            except (_BrokenOffError, TimeoutError, ConnectionError, http.client.HTTPException) as exc:
+            except _BrokenOffError as exc:
                 if not left:
                     raise _trouble(url, exc) from exc
-            except urllib.error.URLError as exc:
-                raise _trouble(url, exc) from exc
         if got != sha256:
             raise ArtifactError(
                 f"{shown_url(url)} is not what its digest says: SHA-256 {got} instead of {sha256}.",
@@ -118,18 +120,30 @@ def download(url: str, target: Path, sha256: str, tell: Callable[[int], None]) -
 def _receive(url: str, part: Path, tell: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
     done, deadline = 0, time.monotonic() + _LONGEST
-    with _open(url, _SILENCE_LIMIT) as response, part.open("wb") as file:
-        length = response.headers.get("Content-Length")
-        while chunk := response.read(_CHUNK):
+    with contextlib.ExitStack() as stack:
+        try:
+            response = stack.enter_context(_open(url, _SILENCE_LIMIT))
+        except _NETWORK as exc:
+            raise _trouble(url, exc) from exc
+        length = response.headers.get("Content-Length", "")
+        file = stack.enter_context(part.open("wb"))
+        while chunk := _read(response):
             file.write(chunk)
             digest.update(chunk)
             done += len(chunk)
             tell(done)
             if time.monotonic() > deadline:
                 raise _BrokenOffError(f"it took longer than {_LONGEST / 60:.0f} minutes")
-    if length is not None and done != int(length):
+    if length.isascii() and length.isdigit() and done != int(length):
         raise _BrokenOffError(f"the connection ended after {done} of {length} bytes")
     return digest.hexdigest()
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(_CHUNK)
+    except _NETWORK as exc:  # told apart from what goes wrong with the file that is written
+        raise _BrokenOffError(_reason(exc)) from exc
 
 
 @contextlib.contextmanager
@@ -150,9 +164,13 @@ def _trouble(url: str, exc: Exception) -> Exception:
         if exc.code in (404, 410):
             return Unavailable(f"{shown_url(url)} is not there")
         reason = f"HTTP status {exc.code}"
-    elif isinstance(exc, TimeoutError) or isinstance(getattr(exc, "reason", None), TimeoutError):
-        reason = f"nothing came for {_SILENCE_LIMIT:.0f} s"
     else:
-        cause = getattr(exc, "reason", exc)
-        reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+        reason = _reason(exc)
     return ArtifactError(f"{shown_url(url)} could not be downloaded: {reason}.", hint="localk8s start --artifacts DIRECTORY")
+
+
+def _reason(exc: Exception) -> str:
+    cause = getattr(exc, "reason", exc)
+    if isinstance(cause, TimeoutError):
+        return f"nothing came for {_SILENCE_LIMIT:.0f} s"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

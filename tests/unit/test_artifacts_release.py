@@ -39,6 +39,7 @@ class Site(ThreadingHTTPServer):
         self.breaking: Counter[str] = Counter()
         """Path -> how many more times the connection breaks in the middle."""
         self.statuses: dict[str, int] = {}
+        self.lengths: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []
         for name in KUBERNETES_PROGRAMS:
             self.put(f"{BASE}/{name}", f"{name} of {VERSION}".encode() * 1000)
@@ -72,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         content = site.files.get(self.path)
         status = site.statuses.get(self.path, 200 if content is not None else 404)
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content or b"")))
+        self.send_header("Content-Length", site.lengths.get(self.path, str(len(content or b""))))
         self.end_headers()
         if body and status == 200 and content is not None:
             if site.breaking[self.path] > 0:
@@ -137,6 +138,7 @@ def test_progress_counts_bytes_over_all_files_and_never_falls(tmp_path: Path, si
 
         def finish_as(self, title: str) -> None: ...
 
+    site.breaking[f"{BASE}/kube-proxy"] = 1
     library(tmp_path, mirror=site.url).kubernetes(VERSION, None, Step())
     whole = sum(len(site.files[f"{BASE}/{name}"]) for name in KUBERNETES_PROGRAMS)
     counted = [done for done, _, _ in seen]
@@ -209,6 +211,19 @@ def test_nobody_listens(tmp_path: Path, site: Site) -> None:
     assert caught.value.hint == "localk8s start --artifacts DIRECTORY"
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "[::1", "127.0.0.1:99999"])
+def test_a_host_name_that_cannot_be(tmp_path: Path, host: str) -> None:
+    with pytest.raises((ArtifactError, ConfigError)) as caught:
+        fetch(library(tmp_path, mirror=f"http://{host}/"))
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("length", ["junk", "-5", ""])
+def test_a_strange_length_is_no_trouble(tmp_path: Path, site: Site, length: str) -> None:
+    site.lengths[f"{BASE}/kubelet"] = length
+    assert fetch(library(tmp_path, mirror=site.url)).is_dir()
+
+
 def test_a_password_is_sent_and_never_shown(tmp_path: Path, site: Site) -> None:
     url = site.url.replace("//", "//us%40er:se%3Acret@")
     assert fetch(library(tmp_path / "a", mirror=url)).is_dir()
@@ -276,7 +291,8 @@ def test_what_is_missing_and_held(tmp_path: Path, site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mirror.example", "ftp://m/x", "file:///etc", "http://", "http://a b/", "http://m:x/", "http://m\n/"]
+    "url",
+    ["", "mirror.example", "ftp://m/x", "file:///etc", "http://", "http://a b/", "http://m:x/", "http://m\n/", "http://ä/"],
 )
 def test_an_address_that_is_none_is_a_config_error(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError, match="no http or https address"):
