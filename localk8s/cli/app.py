@@ -13,7 +13,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from typer.main import get_command
 
 from localk8s._version import __version__
-from localk8s.cli import access, demo, errors, forwarding, host, image, lifecycle, looking, services
+from localk8s.cli import access, demo, errors, forwarding, host, image, lifecycle, looking, observing, pod_logs, services
 from localk8s.cli.commands import Command, Group
 from localk8s.cli.interrupts import Interrupts
 from localk8s.cli.narrators import Narrator
@@ -34,10 +34,14 @@ _COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
     ("kubeconfig", access.kubeconfig, _INSIDE, "localk8s kubeconfig --merge"),
     ("ssh", access.ssh, _INSIDE, "localk8s ssh default -- hostname"),
     ("ip", looking.ip, _INSIDE, "localk8s ip"),
-    ("logs", access.logs, _INSIDE, "localk8s logs --run last"),
+    ("logs", pod_logs.logs, _INSIDE, "localk8s logs --run last"),
     ("port-forward", forwarding.port_forward, _USING, "localk8s port-forward svc/web 8080:80"),
     ("service", services.service, _USING, "localk8s service web --url"),
     ("tunnel", services.tunnel, _USING, "localk8s tunnel"),
+    ("hosts", services.hosts, _USING, "localk8s hosts --apply"),
+    ("proxy", forwarding.proxy, _USING, "localk8s proxy --port 0"),
+    ("cp", observing.cp, _USING, "localk8s cp ./app.tar default:/root/"),
+    ("top", observing.top, _USING, "localk8s top pods"),
     ("doctor", host.doctor, _HOST, "localk8s doctor --nodes 3 --memory 4g"),
     ("setup", host.setup, _HOST, "localk8s setup --driver native --yes"),
     ("version", looking.version, _HOST, "localk8s version -o json"),
@@ -147,7 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         interrupts.install()
     try:
-        return _run(session, ours)
+        code = _run(session, ours)
+        if interrupts.raised:
+            raise KeyboardInterrupt  # typer made an exit code of it
+        return code
     except (KeyboardInterrupt, InterruptedByUser):
         interrupts.tell_once()
         return interrupts.code

@@ -156,3 +156,29 @@ def test_whoever_comes_second_waits_until_the_sentence_is_said() -> None:
     interrupts.tell_once()
     assert said == ["once"]
     watchdog.join()
+
+
+def test_ctrl_c_where_nothing_is_lost_says_where_it_was(door: Door) -> None:
+    code = (
+        "import sys, time; from localk8s.cli.app import main\n"
+        "def setup(session, *rest):\n"
+        "    with session.narrator.step('x', 'having things ready'):\n"
+        "        print('ready', flush=True); time.sleep(60)\n"
+        "import localk8s.cluster.doctor as doctor\n"
+        "doctor.run_setup = lambda installation, planned, report, run: setup(type('S', (), {'narrator': report}))\n"
+        "sys.argv = ['localk8s', 'setup', '--driver', 'fake']; sys.exit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=door.all_variables({}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with ended(process):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, 'interrupted at "having things ready".\n')
