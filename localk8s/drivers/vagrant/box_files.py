@@ -15,7 +15,7 @@ from localk8s.model.versions import KubernetesVersion
 RECIPE = 1
 """Raised when the way in which boxes are built changes what is in them."""
 SUITE = "bookworm"
-_KERNEL_PACKAGES = ("linux-image-cloud-amd64", "initramfs-tools", "e2fsprogs", "udev")
+_KERNEL_PACKAGES = ("linux-image-cloud-amd64", "initramfs-tools", "e2fsprogs", "qemu-guest-agent", "udev")
 
 
 def packages(provider: str) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ Vagrant.configure('2') do |config|
       libvirt.graphics_type = 'none'
       libvirt.cpu_mode = 'custom'
       libvirt.cpu_model = 'qemu64'
-      libvirt.management_network_mode = 'none'
+      # One card with an address of its own; the guest agent tells Vagrant when it has it.
+      libvirt.mgmt_attach = false
+      libvirt.qemu_use_agent = true
       libvirt.disk_driver cache: 'unsafe'
       libvirt.kernel = '/b/vmlinuz'
       libvirt.initrd = '/b/initrd'
@@ -54,7 +56,9 @@ Vagrant.configure('2') do |config|
       libvirt.graphics_type = 'none'
       libvirt.cpu_mode = 'custom'
       libvirt.cpu_model = 'qemu64'
-      libvirt.management_network_mode = 'none'
+      # One card with an address of its own; the guest agent tells Vagrant when it has it.
+      libvirt.mgmt_attach = false
+      libvirt.qemu_use_agent = true
       libvirt.disk_driver cache: 'unsafe'
       libvirt.kernel = '/b/vmlinuz'
       libvirt.initrd = '/b/initrd'
@@ -80,7 +84,9 @@ Vagrant.configure('2') do |config|
       libvirt.graphics_type = 'none'
       libvirt.cpu_mode = 'custom'
       libvirt.cpu_model = 'qemu64'
-      libvirt.management_network_mode = 'none'
+      # One card with an address of its own; the guest agent tells Vagrant when it has it.
+      libvirt.mgmt_attach = false
+      libvirt.qemu_use_agent = true
       libvirt.disk_driver cache: 'unsafe'
       libvirt.kernel = '/b/vmlinuz'
       libvirt.initrd = '/b/initrd'
