@@ -82,6 +82,36 @@ def port_forward(
         return until_interrupted()
 
 
+def proxy(
+    ctx: typer.Context,
+    cluster: ClusterName = None,
+    port: Annotated[
+        str, typer.Option("--port", "-p", metavar="PORT", help="0: any free port (default 8001).", rich_help_panel=_WHERE)
+    ] = "8001",
+    address: Annotated[
+        str, typer.Option("--address", metavar="IP", help="Local address (default 127.0.0.1).", rich_help_panel=_WHERE)
+    ] = "127.0.0.1",
+    commands: Annotated[
+        bool, typer.Option("--commands", help="Also let commands be run in pods.", rich_help_panel="What to serve")
+    ] = False,
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Serve the Kubernetes API on a local port without its credentials, until Ctrl-C.
+
+    Whoever can reach the port is the cluster's administrator. Web pages cannot use it.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
+    if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
+        raise UsageError(f"--port {port!r} is no port.", hint="localk8s proxy --port 0")
+    with session.cluster.proxy(address=address, port=int(port), commands=commands) as served:
+        content = document("Proxy", {"cluster": session.name, "url": served.url})
+        show(session.format, table=served.url, content=content, names=[served.url])
+        return until_interrupted()
+
+
 def complain(sentence: str) -> None:
     """Say in a line what went wrong on the way; the command goes on."""
     sys.stderr.write(f"  ! {sentence}\n")

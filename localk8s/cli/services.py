@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from localk8s.cli.forwarding import complain, until_interrupted
-from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
+from localk8s.cli.options import ClusterName, Output, Quiet, Verbose, Yes
 from localk8s.cli.output import Format, columns, document, show, write, write_line
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from localk8s.helpers.services import ServiceAccess
     from localk8s.helpers.tunnel import Tunnelled
 
+_HOSTS = "What to do"
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 
 
@@ -145,3 +147,46 @@ def _tell_tunnelled(format_: Format, service: Tunnelled) -> None:
     elif service.host:
         ports = ", ".join(str(port) for port in service.ports)
         write(f"{service.namespace}/{service.name}  {service.host}  {ports}")
+
+
+def hosts(
+    ctx: typer.Context,
+    cluster: ClusterName = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write them into the hosts file.", rich_help_panel=_HOSTS)] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take them out of it.", rich_help_panel=_HOSTS)] = False,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="PATH", help="Another hosts file.", rich_help_panel=_HOSTS)
+    ] = None,
+    yes: Yes = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Names for nodes and ingress hosts: print them, or keep them in /etc/hosts.
+
+    Only the cluster's own block in that file is ever changed; the difference is shown first.
+    """
+    from localk8s.helpers.hosts import difference, hosts_file, with_block, write_hosts
+
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
+    if apply and remove:
+        raise UsageError("--apply and --remove cannot go together.", hint="localk8s hosts --apply")
+    entries = () if remove else session.cluster.host_entries()
+    if not apply and not remove:
+        write("".join(f"{entry}\n" for entry in entries))
+        return 0
+    path = Path(file) if file else hosts_file()
+    before = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    after = with_block(before, session.name, entries)
+    if after == before:
+        write(f"{path} is as it should be.")
+        return 0
+    if not quiet:
+        sys.stderr.write(difference(before, after, path))
+    verb = "--remove" if remove else "--apply"
+    refusal = f"{path} would be changed, and nobody can be asked."
+    if not yes and not session.confirm(f"Change {path}?", refusal=refusal, hint=f"localk8s hosts {verb} --yes"):
+        return 1
+    write_hosts(path, after, session.installation.runner(), can_ask=session.can_ask())
+    write(f"{path} was changed.")
+    return 0

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 from localk8s.cluster.wish import command_for
 from localk8s.drivers.base import Feature
-from localk8s.model.errors import KubernetesError, WrongStateError
+from localk8s.model.errors import KubernetesError, NotSupportedError, WrongStateError
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver
+    from localk8s.helpers.hosts import HostEntry
+    from localk8s.helpers.pod_logs import LogFollower, LogLine
     from localk8s.helpers.port_forward import PortForward
+    from localk8s.helpers.proxy import ApiProxy
     from localk8s.helpers.services import ServiceAccess
+    from localk8s.helpers.top import Usage
     from localk8s.helpers.tunnel import Tunnel, Tunnelled
     from localk8s.kube.rest import RestClient
     from localk8s.model.node import Node
@@ -33,6 +37,7 @@ class Uses:
     if TYPE_CHECKING:
 
         def client(self, *, timeout: float = 10.0) -> RestClient: ...  # noqa: D102
+        def node(self, name: str = "") -> Node: ...  # noqa: D102
         def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
         @property
         def _driver(self) -> Driver: ...
@@ -159,6 +164,103 @@ class Uses:
         lock = self._installation.layout.lock(f"{self.name}.tunnel")
         with self._asked() as client, exclusive(lock, what=f'The tunnel of cluster "{self.name}"'):
             return clean_up(client)
+
+    def host_entries(self) -> tuple[HostEntry, ...]:
+        """The names that this host could have for the cluster's nodes and ingress hosts.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+            WrongStateError, KubernetesError: the API does not answer, or refused.
+        """
+        from localk8s.helpers.hosts import find_entries
+
+        with self._asked() as client:
+            return find_entries(client, [(node.name, node.address) for node in self.nodes()])
+
+    @contextlib.contextmanager
+    def proxy(self, *, address: str = "127.0.0.1", port: int = 0, commands: bool = False) -> Iterator[ApiProxy]:
+        """The API on a local port without credentials, while the block runs; see ``ApiProxy.url``.
+
+        Args:
+            address: the local IP address to listen on.
+            port: 0 for any that is free.
+            commands: whether commands may be run in pods.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+            PrerequisiteError: the port is taken.
+            UsageError: the address is none of this host.
+        """
+        from localk8s.helpers.proxy import ApiProxy
+
+        with self._asked() as client, ApiProxy(client.endpoint, address=address, port=port, commands=commands) as proxy:
+            yield proxy
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file or a directory between this host and nodes, or from node to node.
+
+        Args:
+            source: a path on this host, or ``NODE:/PATH``.
+            target: likewise; into it when it is a directory or ends in a slash.
+
+        Raises:
+            UsageError: a place makes no sense, or none is on a node.
+            NotFoundError: a cluster, node or file is not there.
+            NotSupportedError: this driver cannot copy.
+            CommandError: it cannot be written.
+        """
+        from localk8s.helpers.copy import copy, parse_place
+
+        if not self._has(Feature.COPY):
+            raise NotSupportedError("This driver cannot copy files.", hint=command_for("ssh", self.name))
+        copy(parse_place(source), parse_place(target), self.node)
+
+    def top(self) -> Usage:
+        """What nodes and pods use now, from the kubelets.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+            WrongStateError, KubernetesError: the API does not answer, or refused.
+        """
+        from localk8s.helpers.top import look
+
+        with self._asked() as client:
+            return look(client)
+
+    def pod_logs(
+        self, target: str = "", *, selector: str = "", namespace: str = "default", lines: int = 50
+    ) -> Iterator[LogLine]:
+        """The last lines of each container of some pods, pod by pod.
+
+        Args:
+            target: as for ``port_forward``; empty goes by ``selector``.
+            selector: a label selector: ``app=web``.
+            namespace: theirs.
+            lines: of each container.
+
+        Raises:
+            NotFoundError: there is no such cluster or target.
+            WrongStateError, KubernetesError: the API does not answer, or refused.
+        """
+        from localk8s.helpers.pod_logs import pods_path, read_logs
+        from localk8s.helpers.port_forward_targets import parse_target
+
+        with self._asked() as client:
+            wanted = parse_target(target, namespace) if target else None
+            yield from read_logs(client, pods_path(client, wanted, selector, namespace), tail=lines)
+
+    @contextlib.contextmanager
+    def follow_pod_logs(
+        self, target: str = "", *, selector: str = "", namespace: str = "default", lines: int = 50
+    ) -> Iterator[LogFollower]:
+        """The same as it goes on: iterate over it inside the block. Pods that come later are in it, too."""
+        from localk8s.helpers.pod_logs import LogFollower, pods_path
+        from localk8s.helpers.port_forward_targets import parse_target
+
+        with self._asked() as client:
+            wanted = parse_target(target, namespace) if target else None
+            with LogFollower(client, pods_path(client, wanted, selector, namespace), tail=lines) as follower:
+                yield follower
 
     def _addresses(self) -> tuple[str, ...]:
         """One node's address: node ports answer on each."""

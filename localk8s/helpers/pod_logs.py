@@ -1,0 +1,177 @@
+"""Logs of several pods as one stream, also of pods that come later, and through restarts of containers and of the API.
+
+Gives lines, prints nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localk8s.helpers.port_forward_targets import Kind, Target, selector_text
+from localk8s.kube.live_list import Item, LiveList
+from localk8s.kube.paths import api_path, with_query
+from localk8s.kube.rest import RestClient
+from localk8s.kube.transport import LineStream
+from localk8s.model.errors import KubernetesError, NotFoundError
+
+_AGAIN = 0.5
+"""Seconds until a log that ended is asked for again, while its pod is there."""
+_MOST_WAITING = 10_000
+"""Lines that wait for a slow reader, before the senders wait too."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a container."""
+
+    pod: str
+    container: str
+    text: str
+
+
+def pods_path(client: RestClient, target: Target | None, selector: str, namespace: str) -> str:
+    """The list of pods whose logs are meant.
+
+    Args:
+        client: of the cluster's API.
+        target: a pod, a service or a workload; None goes by ``selector``.
+        selector: a label selector as the API spells it; empty with no target: all pods of the namespace.
+        namespace: theirs.
+
+    Raises:
+        NotFoundError: there is no such target.
+    """
+    if target is None:
+        return api_path("v1", "pods", namespace=namespace, labelSelector=selector)
+    try:
+        found = client.get(target.path)
+    except KubernetesError as exc:
+        if exc.status != 404:
+            raise
+        raise NotFoundError(f"There is no {target} in namespace {namespace}.", hint="localk8s kubectl get all") from exc
+    if target.kind is Kind.POD:
+        return api_path("v1", "pods", namespace=namespace, fieldSelector=f"metadata.name={target.name}")
+    chosen = found["spec"].get("selector") or {}
+    text = selector_text({"matchLabels": chosen} if target.kind is Kind.SERVICE else chosen)
+    return api_path("v1", "pods", namespace=namespace, labelSelector=text)
+
+
+def containers(pod: Mapping[str, Any]) -> list[str]:
+    """The containers of a pod, those that initialise it first."""
+    spec = pod["spec"]
+    return [each["name"] for key in ("initContainers", "containers") for each in spec.get(key) or []]
+
+
+def read_logs(client: RestClient, path: str, *, tail: int) -> Iterator[LogLine]:
+    """The last ``tail`` lines of each container of the pods at ``path``, pod by pod."""
+    for pod in sorted(client.get(path)["items"], key=lambda each: str(each["metadata"]["name"])):
+        for container in containers(pod):
+            try:
+                text = client.raw(_log_path(pod, container, tailLines=tail))
+            except KubernetesError as exc:
+                if exc.status in (400, 404):  # it has not started, or is gone
+                    continue
+                raise
+            for line in text.splitlines():
+                yield LogLine(pod["metadata"]["name"], container, line)
+
+
+def _log_path(pod: Mapping[str, Any], container: str, **query: str | int | bool) -> str:
+    metadata = pod["metadata"]
+    path = api_path("v1", "pods", namespace=metadata["namespace"], name=metadata["name"], subresource="log")
+    return with_query(path, container=container, **query)
+
+
+class LogFollower:
+    """Lines of all pods of a list as they come; a context manager, iterated inside its block.
+
+    Args:
+        client: of the cluster's API.
+        path: the list of pods; see ``pods_path``.
+        tail: how many old lines of each container to begin with.
+    """
+
+    def __init__(self, client: RestClient, path: str, *, tail: int) -> None:
+        self._client = client
+        self._tail = tail
+        self._lines: queue.Queue[LogLine | None] = queue.Queue(_MOST_WAITING)
+        self._gone: dict[str, threading.Event] = {}
+        self._streams: set[LineStream] = set()
+        self._closed = threading.Event()
+        self._pods = LiveList(client, path, self._changed)
+
+    def __enter__(self) -> LogFollower:
+        self._pods.__enter__()
+        try:
+            self._pods.wait_listed(10)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closed.set()
+        for gone in self._gone.values():
+            gone.set()
+        for stream in tuple(self._streams):
+            stream.close()
+        self._pods.close()
+
+    def __iter__(self) -> Iterator[LogLine]:
+        while not self._closed.is_set():
+            try:
+                line = self._lines.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if line is not None:
+                yield line
+
+    def _changed(self, kind: str, pod: Item) -> None:
+        uid = pod["metadata"]["uid"]
+        if kind == "DELETED":
+            self._gone.setdefault(uid, threading.Event()).set()
+        elif uid not in self._gone:
+            gone = self._gone[uid] = threading.Event()
+            for container in containers(pod):
+                arguments = (pod, container, gone)
+                threading.Thread(target=self._follow, args=arguments, name="pod-log", daemon=True).start()
+
+    def _follow(self, pod: Item, container: str, gone: threading.Event) -> None:
+        since, tail = "", self._tail
+        while True:
+            try:
+                since = self._read(pod, container, since, tail)
+            except KubernetesError as exc:
+                if exc.status == 404 and gone.is_set():
+                    break
+            if since:
+                tail = 0  # from here on by time, so that nothing is lost and nothing comes twice
+            if gone.wait(_AGAIN) or self._closed.is_set():
+                break
+        self._client.close()
+
+    def _read(self, pod: Item, container: str, since: str, tail: int) -> str:
+        """One stream to its end; returns the time of the last line."""
+        query = {"sinceTime": since} if since else {"tailLines": tail}
+        path = _log_path(pod, container, follow=True, timestamps=True, **query)
+        with self._client.stream(path) as stream:
+            self._streams.add(stream)
+            try:
+                for raw in stream:
+                    stamp, _, text = raw.decode("utf-8", "replace").partition(" ")
+                    if stamp > since and not self._closed.is_set():
+                        since = stamp
+                        self._lines.put(LogLine(pod["metadata"]["name"], container, text.rstrip("\r")))
+            except KubernetesError:
+                return since
+            finally:
+                self._streams.discard(stream)
+        return since

@@ -1,0 +1,195 @@
+"""Hosts, proxy, cp, top, logs: what they render, parse and refuse."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from cli_door import Door, assert_one_sentence
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localk8s.cli.observing import bar
+from localk8s.cli.pod_logs import last_run
+from localk8s.helpers.copy import Place, copy, parse_place
+from localk8s.helpers.hosts import HostEntry, ingress_entries, with_block, write_hosts
+from localk8s.helpers.proxy import ApiProxy, is_local_host, judge, parse_head, upstream_head
+from localk8s.helpers.top import parse_summary, quantity
+from localk8s.kube.endpoint import Endpoint
+from localk8s.model.errors import PrerequisiteError, UsageError
+from localk8s.system.process import HostRunner
+
+ENTRIES = (HostEntry("10.1.0.2", ("a.localk8s.test",)),)
+_LINES = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"), max_size=20),
+    max_size=5,
+)
+
+
+@given(_LINES, _LINES)
+def test_a_block_comes_and_goes_and_the_rest_stays(before: list[str], after: list[str]) -> None:
+    head, tail = "".join(f"{line}\n" for line in before), "".join(f"{line}\n" for line in after)
+    with_one = with_block(head, "one", ENTRIES) + tail
+    both = with_block(with_one, "one-more", ENTRIES)
+    assert with_block(both, "one", ENTRIES) == both
+    assert with_block(with_block(both, "one-more", ()), "one", ()) == head + tail
+
+
+def test_a_block_that_was_cut_open_takes_nothing_with_it() -> None:
+    text = "# BEGIN localk8s a\n1.1.1.1 x\n# BEGIN localk8s b\n2.2.2.2 y\n# END localk8s b\n127.0.0.1 localhost\n"
+    assert "127.0.0.1 localhost\n" in with_block(text, "a", ())
+    assert "2.2.2.2 y" in with_block(text, "a", ())
+    assert "2.2.2.2 y" not in with_block(text, "b", ())
+
+
+def test_ingress_hosts_that_can_stand_in_a_table() -> None:
+    rules = [{"host": "shop.test"}, {"host": "*.test"}, {}, {"host": "a b\n1.2.3.4 evil"}]
+    own = {"spec": {"rules": [{"host": "own.test"}]}, "status": {"loadBalancer": {"ingress": [{"ip": "10.5.5.5"}]}}}
+    found = ingress_entries([{"spec": {"rules": rules}}, own], "10.1.0.2")
+    assert found == (HostEntry("10.1.0.2", ("shop.test",)), HostEntry("10.5.5.5", ("own.test",)))
+
+
+def test_hosts_are_written_whole_for_everybody_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("old\n")
+    write_hosts(path, "new\n", HostRunner(), can_ask=False)
+    assert path.read_text() == "new\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_hosts_of_root_are_not_touched_without_a_way_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("localk8s.helpers.hosts.write_atomic", refuse)
+    with pytest.raises(PrerequisiteError, match="root") as caught:
+        write_hosts(tmp_path / "hosts", "new\n", HostRunner(), can_ask=False)
+    assert caught.value.hint.startswith("sudo localk8s hosts")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost", True),
+        ("127.0.0.1:8001", True),
+        ("[::1]:8001", True),
+        ("evil.com", False),
+        ("127.0.0.1.evil.com:80", False),
+        ("", False),
+    ],
+)
+def test_hosts_that_no_rebinding_reaches(host: str, local: bool) -> None:
+    assert is_local_host(host) is local
+
+
+def _request(*lines: str, target: str = "/version") -> bytes:
+    return ("\r\n".join([f"GET {target} HTTP/1.1", *lines]) + "\r\n\r\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("lines", "target", "served"),
+    [
+        (("Host: localhost:1",), "/version", True),
+        (("Host: evil.com",), "/version", False),
+        ((), "/version", False),
+        (("Host: localhost:1", "Origin: http://evil.com"), "/version", False),
+        (("Host: localhost:1", "Origin: http://localhost:1"), "/version", True),
+        (("Host: localhost:1", "Sec-Fetch-Site: cross-site"), "/version", False),
+        (("Host: localhost:1",), "/api/v1/namespaces/a/pods/b/exec?command=sh", False),
+        (("Host: localhost:1",), "/api/v1/namespaces/a/pods/exec-me/log", True),
+    ],
+)
+def test_what_the_proxy_hands_on(lines: tuple[str, ...], target: str, served: bool) -> None:
+    request = parse_head(_request(*lines, target=target))
+    assert request is not None
+    assert (judge(request, commands=False) is None) is served
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\r\n\r\n",
+        b"GET http://x/ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
+    ],
+)
+def test_what_is_no_request(head: bytes) -> None:
+    assert parse_head(head) is None
+
+
+def test_the_proxy_speaks_with_the_clusters_identity_only() -> None:
+    request = parse_head(_request("Host: localhost", "Authorization: Bearer stolen", "Accept: */*", "Connection: keep-alive"))
+    assert request is not None
+    head = upstream_head(request, Endpoint("10.0.0.1", 6443, authorization="Bearer own")).decode()
+    assert "stolen" not in head
+    assert "Authorization: Bearer own\r\n" in head
+    assert "Connection: close\r\n" in head
+    assert head.startswith("GET /version HTTP/1.1\r\n")
+
+
+def test_the_proxy_says_when_nobody_is_behind_it_and_leaves_no_thread() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with ApiProxy(Endpoint("127.0.0.1", port)) as proxy:
+        with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=5) as client:
+            client.sendall(_request("Host: localhost"))
+            assert client.recv(100).startswith(b"HTTP/1.1 502")
+        taken = int(proxy.url.rpartition(":")[2])
+        with pytest.raises(PrerequisiteError, match="taken"), ApiProxy(Endpoint("127.0.0.1", port), port=taken):
+            pass
+    assert not [thread for thread in threading.enumerate() if thread.name == "api-proxy"]
+
+
+def test_places() -> None:
+    assert parse_place("default-2:/etc/x") == Place("/etc/x", "default-2")
+    assert parse_place("./a:b") == Place("./a:b")
+    assert parse_place("C:/x") == Place("C:/x")
+    for text in ("", "node:x", "node:"):
+        with pytest.raises(UsageError):
+            parse_place(text)
+    with pytest.raises(UsageError, match="Neither"):
+        copy(Place("a"), Place("b"), lambda name: pytest.fail(name))
+
+
+@pytest.mark.parametrize(("text", "number"), [("2", 2), ("500m", 0.5), ("2Ki", 2048), ("1G", 1e9), ("", 0), ("x", 0)])
+def test_quantities(text: str, number: float) -> None:
+    assert quantity(text) == number
+
+
+def test_a_summary_is_read_and_gaps_stay_gaps() -> None:
+    pods = [
+        {"podRef": {"namespace": "a", "name": "whole"}, "cpu": {"usageNanoCores": 5e8}, "memory": {"workingSetBytes": 7}},
+        {
+            "podRef": {"namespace": "a", "name": "parts"},
+            "containers": [{"cpu": {"usageNanoCores": 1e9}, "memory": {"workingSetBytes": 1}}, {}],
+        },
+        {"podRef": {"namespace": "a", "name": "new"}},
+    ]
+    cpu, memory, found = parse_summary({"node": {"memory": {"workingSetBytes": 9}}, "pods": pods}, "n")
+    assert (cpu, memory) == (None, 9)
+    assert [(pod.name, pod.cpu, pod.memory) for pod in found] == [("whole", 0.5, 7), ("parts", 1.0, 1), ("new", None, None)]
+
+
+def test_bars_are_as_long_as_the_others() -> None:
+    assert [bar(share).count("█") for share in (-1, 0, 0.5, 1, 7)] == [0, 0, 10, 20, 20]
+    assert len({len(bar(share)) for share in (0, 0.33, 9)}) == 1
+
+
+def test_the_last_run_is_the_last() -> None:
+    assert last_run("=== one\na\n=== two\nb\n") == "=== two\nb\n"
+
+
+def test_bad_words_are_told_in_a_sentence(door: Door) -> None:
+    door("start")
+    assert_one_sentence(door("hosts", "--apply", "--remove"), {2})
+    assert_one_sentence(door("proxy", "--port", "70000"), {2})
+    assert_one_sentence(door("cp", "a", "b"), {2})
+    assert_one_sentence(door("cp", "/no/such/file", "default:/x"), {3})
+    assert_one_sentence(door("top", "everything"), {2})
+    assert_one_sentence(door("logs", "-f", "default"), {2})
+    assert_one_sentence(door("logs", "-l", "app=x", "pod/x"), {2})
+    assert_one_sentence(door("logs", "node/x"), {2})
