@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from localk8s.cluster.plan import choose_driver, first_error
 from localk8s.cluster.wish import Wish, command_for, new_spec
-from localk8s.drivers.base import Driver, SupportsPrepare, SupportsSetup
+from localk8s.drivers.base import Driver, SupportsInstall, SupportsPrepare, SupportsSetup
 from localk8s.model.errors import CommandError, Localk8sError, PrerequisiteError
 from localk8s.model.names import DEFAULT_CLUSTER
 from localk8s.model.progress import Reporter
@@ -160,5 +160,7 @@ def run_setup(installation: Installation, setup: Setup, report: Reporter, run: C
         if code := run(command):
             raise CommandError(command, code)
     driver: Driver = installation.driver(setup.driver)
+    if isinstance(driver, SupportsInstall):
+        driver.install(report)
     if isinstance(driver, SupportsPrepare):
         driver.prepare(driver.complete(_spec(installation, setup.driver, Wish())), report)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from localk8s.artifacts.base import Artifacts
+from localk8s.artifacts.kinds import NodeTools
 from localk8s.model.node import Node
-from localk8s.model.progress import Reporter
+from localk8s.model.progress import Reporter, Step
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding
 from localk8s.store.layout import Layout
@@ -196,6 +197,18 @@ class SupportsSetup(Protocol):
 
 
 @runtime_checkable
+class SupportsInstall(Protocol):
+    """The driver can fetch the program that it drives into localk8s's own folder; needs no root."""
+
+    def install(self, report: Reporter) -> None:
+        """Have a usable one on this host; changes nothing when one is there.
+
+        Raises:
+            ArtifactError: it cannot be had, or is not what its digest says.
+        """
+
+
+@runtime_checkable
 class SupportsPrepare(Protocol):
     """What a cluster is made of can be had beforehand."""
 
@@ -233,4 +246,38 @@ class SupportsContainerd(Protocol):
 
         Raises:
             NotSupportedError: this cluster has another runtime.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class NodeService:
+    """A program that a node's supervisor keeps running until the node is switched off."""
+
+    name: str
+    """Lower-case letters and dashes."""
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: tuple[str, ...] = ()
+    """Shell lines that run before it."""
+
+
+@runtime_checkable
+class SupportsServices(Protocol):
+    """Programs can be supervised on a node. Without it a docker on a node cannot be had (``Feature.DOCKER_ENV``)."""
+
+    @property
+    def node_python(self) -> str:
+        """A Python 3.11 or later on every node, with its standard library."""
+
+    def start_service(self, spec: ClusterSpec, node: str, service: NodeService) -> None:
+        """Let ``service`` run on ``node``; one of that name that runs is replaced when it is another. Idempotent."""
+
+    def stop_service(self, spec: ClusterSpec, node: str, name: str) -> None:
+        """End the service and forget it. Stopping what does not run succeeds."""
+
+    def docker_tools(self, step: Step) -> NodeTools:
+        """dockerd, docker and docker-registry on this host, with their libraries, to be copied to nodes.
+
+        Raises:
+            ArtifactError: they are not in the cache and cannot be fetched.
         """

@@ -198,6 +198,24 @@ class MinikubeDriver:
         lifecycle.delete_node(session, node, report)
         return replace(spec, nodes=len(session.existing().nodes))
 
+    def install(self, report: Reporter) -> None:
+        """See ``SupportsInstall``: a pinned minikube, unless a usable one is there."""
+        from localk8s.drivers.minikube.setup import install
+
+        context = self._context
+        facts, tools = context.host.facts(), context.layout.tools
+        install(context.runner, tools, context.settings, facts, context.environment, report, offline=self._offline)
+
+    def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
+        """See ``SupportsContainerd``."""
+        runtime = self._session(spec).existing().runtime
+        if runtime != "containerd":
+            raise NotSupportedError(
+                f"The nodes run on {runtime or 'an unknown runtime'}, not on containerd.",
+                hint="minikube image ls, or docker-env",
+            )
+        return ("ctr", "--namespace", "k8s.io")
+
     def kubectl(self, spec: ClusterSpec) -> Path | None:
         """See ``SupportsKubectl``: the one in minikube's cache."""
         if spec.kubernetes_version is None:

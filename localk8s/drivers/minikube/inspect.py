@@ -4,13 +4,11 @@ but for "not there".
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
+from localk8s.drivers.minikube.api import ApiView, ask_api, live_address
 from localk8s.drivers.minikube.machines import kubernetes_name, ordered_nodes, role_of
 from localk8s.drivers.minikube.profile import ProfileConfig, ProfileNode
 from localk8s.drivers.minikube.session import Session
@@ -25,16 +23,6 @@ _LIMIT = 1.8
 """Seconds for both sides; ``inspect`` has two in all."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiView:
-    """What the API said."""
-
-    nodes: Sequence[Mapping[str, Any]] | None
-    """None when it did not answer."""
-    endpoint: str
-    reason: str = ""
-
-
 def inspect(session: Session, spec: ClusterSpec) -> ClusterStatus:
     """See ``Driver.inspect``."""
     try:
@@ -44,7 +32,7 @@ def inspect(session: Session, spec: ClusterSpec) -> ClusterStatus:
     if config is None:
         return _without_profile(session, spec)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        api: Future[ApiView] = pool.submit(_ask_api, session)
+        api: Future[ApiView] = pool.submit(ask_api, session.kubeconfig, session.profile, session.cluster, timeout=_LIMIT)
         report = _ask_minikube(session)
         view = api.result()
     if report is not None and report.answer is Answer.NOT_FOUND:
@@ -115,7 +103,7 @@ def _node(
     elif state is NodeState.READY:
         state = NodeState.NOT_READY
         reason = "it is not among the API's nodes" if view.nodes is not None else "the API does not answer"
-    address = _live_address(seen) or ("" if state in (NodeState.STOPPED, NodeState.BROKEN) else node.address)
+    address = live_address(seen) or ("" if state is NodeState.BROKEN else node.address)
     return NodeStatus(name, role_of(node), state, address, size, reason)
 
 
@@ -136,17 +124,9 @@ def _seen(name: str, node: ProfileNode, view: ApiView, *, alone: bool) -> Mappin
     """The API's node of that name or address; where there is one machine and one node, they are the same."""
     nodes = view.nodes or ()
     for found in nodes:
-        if found["metadata"]["name"] == name or (node.address and _live_address(found) == node.address and alone):
+        if found["metadata"]["name"] == name or (node.address and live_address(found) == node.address and alone):
             return found
     return nodes[0] if alone and len(nodes) == 1 else None
-
-
-def _live_address(node: Mapping[str, Any] | None) -> str:
-    """The address that the kubelet reports now, which may be another than the one that was saved."""
-    addresses = ((node or {}).get("status") or {}).get("addresses") or ()
-    return next(
-        (str(item["address"]) for item in addresses if item.get("type") == "InternalIP" and ":" not in item["address"]), ""
-    )
 
 
 def _ask_minikube(session: Session) -> StatusReport | None:
@@ -154,20 +134,6 @@ def _ask_minikube(session: Session) -> StatusReport | None:
         return session.status(timeout=_LIMIT, quick=True)
     except Localk8sError:
         return None
-
-
-def _ask_api(session: Session) -> ApiView:
-    from localk8s.kube.paths import api_path
-    from localk8s.kube.rest import RestClient
-
-    endpoint = ""
-    try:
-        text = read_kubeconfig(session.kubeconfig, session.profile, session.cluster)
-        with contextlib.closing(RestClient.from_kubeconfig(text, timeout=_LIMIT)) as client:
-            endpoint = client.endpoint.url
-            return ApiView(client.get(api_path("v1", "nodes"))["items"], endpoint)
-    except (Localk8sError, KeyError, TypeError) as exc:
-        return ApiView(None, endpoint, str(exc).rstrip("."))
 
 
 def _without_profile(session: Session, spec: ClusterSpec) -> ClusterStatus:

@@ -66,7 +66,7 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
         _add_missing(session, wanted, report)
     _mend_kubeconfig(session)
     _wait(session, wanted, report)
-    prefill.give_echo(session, wanted.spec, artifacts, report, wanted.architecture)
+    prefill.give_echo(session, wanted.spec, wanted.options, wanted.driver, artifacts, report, wanted.architecture)
     claim = session.claims.load(session.cluster)
     if claim is not None:
         session.claims.finish(claim)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from localk8s.drivers.minikube.node import HostNode, SshNode
@@ -33,7 +35,9 @@ def ordered_nodes(profile: ProfileConfig) -> tuple[ProfileNode, ...]:
     return tuple(sorted(profile.nodes, key=lambda node: (not node.control_plane, len(node.name), node.name)))
 
 
-def make_nodes(runner: HostRunner, home: Home, profile: ProfileConfig, known_hosts: Path) -> tuple[Node, ...]:
+def make_nodes(
+    runner: HostRunner, home: Home, profile: ProfileConfig, known_hosts: Path, live: Callable[[str], str]
+) -> tuple[Node, ...]:
     """The machines of ``profile``.
 
     Args:
@@ -41,17 +45,18 @@ def make_nodes(runner: HostRunner, home: Home, profile: ProfileConfig, known_hos
         home: where minikube keeps its things.
         profile: as recorded.
         known_hosts: where host keys of machines that minikube did not make are remembered.
+        live: the address that the node of that name has now.
     """
     driver = vm_driver(profile.driver)
     made: list[Node] = []
     for node in ordered_nodes(profile):
         name, role = kubernetes_name(profile, node, driver), role_of(node)
         if driver.kind is Kind.NONE:
-            made.append(HostNode(runner, name, role, node.address))
+            made.append(HostNode(runner, name, role, partial(live, name)))
         else:
             machine = profile.machine_name(node)
             find = _Finder(runner, home, driver, machine, node.address, known_hosts)
-            made.append(SshNode(runner, name, role, node.address, find))
+            made.append(SshNode(runner, name, role, partial(live, name), find))
     return tuple(made)
 
 

@@ -40,10 +40,19 @@ base64 < "$1"
 class _Machine:
     """What both kinds of nodes have in common: files go through standard input and output of commands."""
 
-    def __init__(self, name: str, role: NodeRole, address: str) -> None:
+    def __init__(self, name: str, role: NodeRole, address: Callable[[], str]) -> None:
         self.name = name
         self.role = role
-        self.address = address
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        """The address that the node has now; minikube's own record of it may be old.
+
+        Raises:
+            WrongStateError: the cluster does not run, so that nobody knows.
+        """
+        return self._address()
 
     def run(
         self,
@@ -92,10 +101,10 @@ class HostNode(_Machine):
         runner: runs commands on it.
         name: its name in Kubernetes.
         role: what it does.
-        address: its IPv4 address.
+        address: finds out its IPv4 address.
     """
 
-    def __init__(self, runner: HostRunner, name: str, role: NodeRole, address: str) -> None:
+    def __init__(self, runner: HostRunner, name: str, role: NodeRole, address: Callable[[], str]) -> None:
         super().__init__(name, role, address)
         self._runner = runner
 
@@ -133,11 +142,13 @@ class SshNode(_Machine):
         runner: runs ssh on this host.
         name: its name in Kubernetes and as host name.
         role: what it does.
-        address: by which the other nodes reach it.
+        address: finds out the one by which the other nodes reach it.
         target: finds out how to reach it; called when it is first needed.
     """
 
-    def __init__(self, runner: HostRunner, name: str, role: NodeRole, address: str, target: Callable[[], SshTarget]) -> None:
+    def __init__(
+        self, runner: HostRunner, name: str, role: NodeRole, address: Callable[[], str], target: Callable[[], SshTarget]
+    ) -> None:
         super().__init__(name, role, address)
         self._runner = runner
         self._find = target

@@ -17,8 +17,8 @@ _RUNTIMES = {"docker": "docker", "containerd": "containerd", "cri-o": "crio", "c
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 _COUNTRIES = ("global", "cn")
 
-HOST_ONLY = ("binary", "home")
-"""Settings about this host, never recorded with a cluster: the program to run, and minikube's home."""
+HOST_ONLY = ("binary", "home", "release-mirror", "release-version", "release-sha256")
+"""Settings about this host, never recorded with a cluster: the program to run, minikube's home, where ``setup`` gets it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,12 +44,12 @@ _HAS_OWN_OPTION = {
     "cpus": "--cpus",
     "disk-size": "--disk-size",
     "kubernetes-version": "--kubernetes-version",
-    "ha": "--control-planes 3",
     "dry-run": "--dry-run",
     "output": "-o",
     "o": "-o",
 }
 _REFUSED = {
+    "ha": "localk8s makes one control plane",
     "interactive": "localk8s never lets minikube ask questions",
     "user": "localk8s tells minikube who is asking",
     "delete-on-failure": "it would delete a cluster that is there",

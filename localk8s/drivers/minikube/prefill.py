@@ -64,9 +64,17 @@ def fill(
         step.finish_as(f"filled minikube's cache: {added} files" if added else "minikube's cache has it all")
 
 
-def give_echo(session: Session, spec: ClusterSpec, artifacts: Artifacts, report: Reporter, architecture: str) -> None:
+def give_echo(
+    session: Session,
+    spec: ClusterSpec,
+    options: Options,
+    driver: VmDriver,
+    artifacts: Artifacts,
+    report: Reporter,
+    architecture: str,
+) -> None:
     """Put the demo's image on the nodes, so that the demo needs no network. A cluster without it is ready all the same."""
-    version = spec.kubernetes_version
+    version, runtime, here = spec.kubernetes_version, options.runtime, driver.kind is Kind.NONE
     if version is None:
         return
     with report.step("echo", "giving the demo's image to the nodes") as step:
@@ -77,11 +85,21 @@ def give_echo(session: Session, spec: ClusterSpec, artifacts: Artifacts, report:
                 programs = cache.program_directory(session.home, version, architecture)
                 binaries = KubernetesBinaries(version, programs, "minikube's cache")
                 image = artifacts.images(binaries, (ImageRole.ECHO,), step)[0]
-                load_image(session.tool, session.profile, session.cluster, image.archive, (image.reference,))
+                _load(session, image, runtime, here=here)
         except (Localk8sError, OSError) as exc:
             step.finish_as(f"no image for localk8s demo: {_first_line(exc)}")
         else:
             step.finish_as("the nodes have the demo's image")
+
+
+def _load(session: Session, image: Image, runtime: str, *, here: bool) -> None:
+    """By minikube; straight into this host's containerd where that is the node's and minikube did not do it."""
+    try:
+        load_image(session.tool, session.profile, session.cluster, image.archive, (image.reference,))
+    except Localk8sError:
+        if not here or runtime != "containerd":
+            raise
+        session.runner.run(["ctr", "--namespace", "k8s.io", "images", "import", str(image.archive)], timeout=_IMPORT)
 
 
 def _roots(named: str, binaries: KubernetesBinaries) -> Sequence[Path]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.drivers.minikube import arguments
+from localk8s.drivers.minikube.api import ask_api, live_address
 from localk8s.drivers.minikube.claim import Claim, Claims
 from localk8s.drivers.minikube.errors import find_failure, mask_tokens, to_error
 from localk8s.drivers.minikube.machines import make_nodes
@@ -66,7 +67,7 @@ class Session:
 
     def nodes(self, profile: ProfileConfig) -> tuple[Node, ...]:
         """The machines of the profile."""
-        return make_nodes(self.runner, self.home, profile, self.claims.known_hosts(self.cluster))
+        return make_nodes(self.runner, self.home, profile, self.claims.known_hosts(self.cluster), LiveAddresses(self))
 
     def status(self, *, timeout: float = QUESTION, quick: bool = False) -> StatusReport:
         """What minikube says about its machines.
@@ -126,6 +127,41 @@ class Session:
             hint=f"localk8s delete{self.name_option} --yes, or give it longer: --driver-option {setting}=3600",
             details=mask_tokens(exc.details),
         )
+
+
+class LiveAddresses:
+    """What addresses the nodes have now, as the API tells; asked once, when somebody wants to know.
+
+    Args:
+        session: of the cluster.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._found: dict[str, str] | None = None
+
+    def __call__(self, name: str) -> str:
+        """The address of the node called ``name`` in Kubernetes.
+
+        Raises:
+            WrongStateError: the API does not answer, or does not know the node.
+        """
+        if self._found is None:
+            self._found = self._ask()
+        if name not in self._found:
+            raise WrongStateError(
+                f"{name} has no address now: it has not joined the cluster.", hint=f"localk8s status{self._session.name_option}"
+            )
+        return self._found[name]
+
+    def _ask(self) -> dict[str, str]:
+        view = ask_api(self._session.kubeconfig, self._session.profile, self._session.cluster, timeout=2.0)
+        if view.nodes is None:
+            raise WrongStateError(
+                f'The address that minikube recorded for cluster "{self._session.cluster}" is not live: {view.reason}.',
+                hint=f"localk8s start{self._session.name_option}",
+            )
+        return {node["metadata"]["name"]: live_address(node) for node in view.nodes}
 
 
 def refuse_foreign(session: Session, config: ProfileConfig | None, claim: Claim | None) -> None:

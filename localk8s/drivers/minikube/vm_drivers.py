@@ -133,7 +133,7 @@ def refuse_nodes(driver: VmDriver, nodes: int, control_planes: int) -> None:
     if control_planes not in (1, 3):
         raise NotSupportedError(
             f"minikube makes clusters with 1 or 3 control planes, not {control_planes}.",
-            hint="localk8s start --driver minikube --nodes 3 --control-planes 3",
+            hint="localk8s start --driver minikube --nodes 3",
         )
 
 
