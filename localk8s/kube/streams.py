@@ -291,8 +291,12 @@ class PortStream(asyncio.Protocol):
 
     def end(self, *, clean: bool) -> None:
         """See ``Side``."""
-        if self._transport is not None:
-            self._transport.close() if clean else self._transport.abort()
+        if self._transport is None:
+            return
+        if not clean:
+            self._transport.abort()
+        elif not self._transport.is_closing():  # asyncio forgets a TLS connection that is closed twice
+            self._transport.close()
 
 
 def upgrade_request(endpoint: Endpoint, namespace: str, pod: str) -> bytes:

@@ -16,6 +16,7 @@ from helpers_a import ask, deploy_web, eventually, library, running
 from localk8s_door import RealDoor
 
 from localk8s import Cluster
+from localk8s.helpers.port_forward_targets import is_ready
 from localk8s.model.errors import KubernetesError, NotFoundError, PrerequisiteError, UsageError
 
 pytestmark = pytest.mark.real
@@ -94,12 +95,13 @@ def test_the_next_connection_works_when_pods_were_replaced_scaled_and_rolled(
 
 
 def _pods(door: RealDoor) -> list[str]:
-    return door.do("kubectl", "get", "pods", "-l", "app=web", "-o", "name").split()
+    items = json.loads(door.do("kubectl", "get", "pods", "-l", "app=web", "-o", "json"))["items"]
+    return [f"pod/{pod['metadata']['name']}" for pod in items if is_ready(pod)]
 
 
 @BOTH
 def test_a_pod_that_is_gone_is_followed_to_what_replaced_it(web: Cluster, door: RealDoor, direct: bool) -> None:
-    eventually(lambda: len(_pods(door)) == 2, 30)
+    eventually(lambda: len(_pods(door)) == 2, 60)
     pod = _pods(door)[0]
     with web.port_forward(pod, "0:8080", direct=direct) as forward:
         assert ask(forward.ports[0].url)["pod"] == pod.removeprefix("pod/")
