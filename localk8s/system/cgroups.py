@@ -113,6 +113,13 @@ class ControlGroup:
                     found.update(int(line) for line in (child / "cgroup.procs").read_text().split())
         return frozenset(found - {0})
 
+    def move_own_processes(self, child: str) -> None:
+        """Move what is in the group itself, not below, into its existing child ``child``."""
+        for directory in self.directories:
+            with contextlib.suppress(OSError):
+                for process in (directory / "cgroup.procs").read_text().split():
+                    _set(directory / child / "cgroup.procs", process)
+
     def signal(self, number: int) -> None:
         """Send a signal to every process in it."""
         for process in self.processes():

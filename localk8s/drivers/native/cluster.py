@@ -41,6 +41,7 @@ from localk8s.system.cgroups import ControlGroup, Hierarchy, parse_hierarchies
 from localk8s.system.files import write_atomic
 from localk8s.system.host import HostFacts
 from localk8s.system.process import HostRunner
+from localk8s.system.wait import wait_until
 
 EVICTION_MEMORY = 50 * MIB
 _CAP_SYS_RESOURCE = 24
@@ -104,6 +105,8 @@ class NativeCluster:
             process = node.wait_for_process(log)
             connect_node(self.runner, self.plan, node.plan, process)
             self._lay_routes(process, node.plan, nodes, uplink)
+            wait_until(node.is_waiting, what=f"node {node.name} to boot", timeout=15, interval=0.01)
+            node.group.move_own_processes("system")
             release(boot, process, node.name, log)
         else:
             self._lay_routes(node.process() or 0, node.plan, nodes, uplink)

@@ -6,15 +6,18 @@ Owns the driver's entry points and what it promises; how a cluster comes up stan
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
-from localk8s.drivers.native import checks, inspection, network, recipe
+from localk8s.artifacts.kinds import NodeTools
+from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
+from localk8s.drivers.native import checks, docker, inspection, network, recipe
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.node_files import CTR, LOGS, SERVICES
@@ -23,7 +26,7 @@ from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
 from localk8s.model.node import Node
-from localk8s.model.progress import Reporter
+from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding, NodeRole
@@ -38,6 +41,7 @@ INFO = DriverInfo(
             Feature.MULTI_NODE,
             Feature.SSH,
             Feature.COPY,
+            Feature.DOCKER_ENV,
             Feature.IMAGES,
             Feature.HOST_ROUTES,
             Feature.NO_WAIT,
@@ -174,6 +178,26 @@ class NativeDriver:
     def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
         """See ``SupportsContainerd``."""
         return (CTR, "-n", "k8s.io")
+
+    @property
+    def node_python(self) -> str:
+        """See ``SupportsServices``: nodes see this host's own."""
+        return os.path.realpath(sys.executable)
+
+    def start_service(self, spec: ClusterSpec, node: str, service: NodeService) -> None:
+        """See ``SupportsServices``."""
+        docker.start_service(self._node(spec, node), service)
+
+    def stop_service(self, spec: ClusterSpec, node: str, name: str) -> None:
+        """See ``SupportsServices``."""
+        docker.stop_service(self._node(spec, node), name)
+
+    def docker_tools(self, step: Step) -> NodeTools:
+        """See ``SupportsServices``."""
+        return self._context.artifacts.docker_tools(step)
+
+    def _node(self, spec: ClusterSpec, name: str) -> Node:
+        return next(node for node in self.nodes(spec) if node.name == name)
 
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
         """What installs the missing tools."""

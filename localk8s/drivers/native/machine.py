@@ -91,6 +91,11 @@ class NativeNode:
                 cwd="/",
             )
 
+    def is_waiting(self) -> bool:
+        """Whether process 1 has made its groups and waits for ``release`` (or has died, which that finds)."""
+        process = self.process()
+        return process is None or process in ControlGroup(self.group.hierarchies, f"{self.group.path}/system").processes()
+
     def wait_for_process(self, log: Path) -> int:
         """Process 1, once it is there.
 

@@ -27,9 +27,13 @@ ln -sfn /run/lock "$disk/var/lock"
 run=$NODE_DIR/run
 mount -n -t tmpfs -o mode=755,nosuid,nodev tmpfs "$run"
 mkdir -p "$run/lock" "$run/localk8s/bin" "$run/localk8s/tools" "$run/localk8s/service" "$run/localk8s/lib/localk8s" "$run/containerd" "$run/netns"
-mount -n --bind "$BINARIES" "$run/localk8s/bin"
-mount -n --bind "$TOOLS" "$run/localk8s/tools"
-mount -n --bind "$LIBRARY" "$run/localk8s/lib/localk8s"
+lend() { # read-only: the files are shared with the artifact cache
+  mount -n --bind "$1" "$run/localk8s/$2"
+  mount -n -o remount,bind,ro "$run/localk8s/$2"
+}
+lend "$BINARIES" bin
+lend "$TOOLS" tools
+lend "$LIBRARY" lib/localk8s
 cp -a "$SERVICES/." "$run/localk8s/service/"
 cp "$NODE_DIR/no-docker" "$run/localk8s/no-docker"
 
@@ -74,11 +78,6 @@ echo "$CGROUPS" | while read -r version point options; do
     [ ! -e "$point/system/$file" ] || cat "$point/$file" >"$point/system/$file" 2>/dev/null || true
   done
   echo 1 >"$point/system/cgroup.procs"
-  if [ "$version" = 2 ]; then
-    for controller in $(cat "$point/cgroup.controllers"); do
-      echo "+$controller" >"$point/cgroup.subtree_control" 2>/dev/null || true
-    done
-  fi
 done
 
 echo 1 >/proc/sys/net/ipv4/ip_forward
@@ -87,6 +86,13 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 # The cable is laid from outside. End of file instead of a word: who boots us is dead, so nothing may be left.
 read -r word
 [ "$word" = go ]
+# By now who booted us has moved itself beside us too: version 2 hands controllers down only from an empty group.
+echo "$CGROUPS" | while read -r version point options; do
+  [ "$version" = 2 ] || continue
+  for controller in $(cat "$point/cgroup.controllers"); do
+    echo "+$controller" >"$point/cgroup.subtree_control" 2>/dev/null || true
+  done
+done
 # What pods send beyond the cluster bears the node's address; among pods and nodes addresses stay as they are.
 iptables-restore -w --noflush <<RULES
 *nat

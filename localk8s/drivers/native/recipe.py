@@ -97,6 +97,7 @@ def prepare(version: KubernetesVersion, artifacts: Artifacts, report: Reporter) 
     with report.step("fetch", f"having Kubernetes {version} ready") as step:
         binaries = artifacts.kubernetes(version, None, step)
         artifacts.node_tools(step)
+        artifacts.docker_tools(step)
         artifacts.images(binaries, _ROLES, step)
         step.finish_as(f"have Kubernetes {version} ({binaries.source}), node tools and images")
 
