@@ -6,12 +6,13 @@ a machine whose mark is missing is reset first.
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from localk8s.kubeadm.documents import join_documents
+from localk8s.kubeadm.documents import init_documents, join_documents
 from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, RUNTIME_ENDPOINT, JoinTicket, KubeadmParameters
 from localk8s.kubeadm.phases import INIT_CONFIG, JOIN_CONFIG, join, join_arguments, kubeadm, make_ticket, write_init_config
 from localk8s.model.errors import CommandError
@@ -22,6 +23,7 @@ CONTROL_PLANE_READY = "/etc/kubernetes/localk8s-control-plane"
 """Exists once a machine's control plane is whole and in the cluster."""
 ETCD_MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 
+_UPLOAD_CONFIG = "/etc/kubernetes/localk8s-upload.yaml"
 _BY_HAND = ("preflight", "certs", "kubeconfig", "etcd", "control-plane")
 """Phases of ``init`` that are run one by one, so that etcd's manifest can be mended before a kubelet sees it."""
 _NOT_OURS = ("addon/coredns",)
@@ -140,14 +142,25 @@ def join_control_plane(first: Node, node: Node, parameters: KubeadmParameters, r
     if _is_touched(node):
         reset(node)
     key = secrets.token_hex(32)
-    write_init_config(first, parameters)
-    kubeadm(first, "init", "phase", "upload-certs", "--upload-certs", "--certificate-key", key, "--config", INIT_CONFIG)
+    _upload_certificates(first, parameters, key)
     documents = join_documents(parameters, name=node.name, address=node.address, ticket=right, control_plane=key)
     node.write(JOIN_CONFIG, documents, mode=0o600)
     with mending_etcd(node):
         kubeadm(node, *join_arguments(("preflight",)), timeout=_INIT_LIMIT)
     node.run(["rm", "-f", JOIN_CONFIG])
     node.write(CONTROL_PLANE_READY, "")
+
+
+def _upload_certificates(first: Node, parameters: KubeadmParameters, key: str) -> None:
+    """Put the control plane's certificates into the cluster, encrypted, for two hours."""
+    documents = init_documents(parameters, name=first.name, address=first.address)
+    head, separator, rest = documents.partition("---\n")
+    init_configuration = {**json.loads(head), "certificateKey": key}  # beside --config, no flag may hold it
+    first.write(_UPLOAD_CONFIG, json.dumps(init_configuration) + "\n" + separator + rest, mode=0o600)
+    try:
+        kubeadm(first, "init", "phase", "upload-certs", "--upload-certs", "--config", _UPLOAD_CONFIG)
+    finally:
+        first.run(["rm", "-f", _UPLOAD_CONFIG])
 
 
 def drain(first: Node, name: str) -> None:

@@ -145,9 +145,10 @@ def test_a_worker_joins_once_and_its_name_is_free_before() -> None:
 def test_a_control_plane_joins_with_a_key_made_for_it() -> None:
     first, node = Recorder("first"), Recorder("t-2")
     machines.join_control_plane(first, node, PARAMETERS, RIGHT)
-    uploads = [line for line in first.lines if "upload-certs" in line]
-    key = uploads[0].partition("--certificate-key ")[2].split()[0]
+    uploaded = first.written[machines._UPLOAD_CONFIG]
+    key = uploaded.partition('"certificateKey": "')[2].partition('"')[0]
     assert len(key) == 64 and f'"certificateKey": "{key}"' in node.written[machines.JOIN_CONFIG]
+    assert first.lines[-1] == f"rm -f {machines._UPLOAD_CONFIG}", "the key must not stay"
     assert machines.CONTROL_PLANE_READY in node.written
 
 
