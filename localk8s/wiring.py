@@ -166,6 +166,10 @@ class _LazyArtifacts:
         """See ``Artifacts``."""
         return self._library.node_tools(step)
 
+    def docker_tools(self, step: Step) -> NodeTools:
+        """See ``Artifacts``."""
+        return self._library.docker_tools(step)
+
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """See ``Artifacts``."""
         return self._library.images(binaries, roles, step)

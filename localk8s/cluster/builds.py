@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,6 +35,7 @@ class Builds:
         @property
         def spec(self) -> ClusterSpec: ...  # noqa: D102
         def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
+        def node(self, name: str = "") -> Node: ...  # noqa: D102
         @property
         def _driver(self) -> Driver: ...
 
@@ -110,6 +112,45 @@ class Builds:
             CommandError: a node could not get it.
         """
         return self.images.pull(name, nodes)
+
+    def docker_environment(self, node: str = "") -> dict[str, str]:
+        """The variables with which docker's client on this host works on a docker in the cluster; started if need be.
+
+        What is built, pulled, loaded or tagged there is on every node of the cluster a moment later.
+
+        Args:
+            node: where docker runs; the first control plane when empty.
+
+        Raises:
+            NotFoundError: there is no such cluster or node.
+            NotSupportedError: this cluster can have none.
+            ArtifactError: Debian's docker is not in the cache and cannot be fetched.
+        """
+        from localk8s.drivers.base import SupportsDockerEnvironment, SupportsServices
+
+        driver = self._driver
+        if isinstance(driver, SupportsDockerEnvironment):
+            return dict(driver.docker_environment(self.spec))
+        if not isinstance(driver, SupportsServices) or not isinstance(driver, SupportsContainerd):
+            raise NotSupportedError(
+                f"The {self.spec.driver} driver has no docker on its nodes.", hint="localk8s image load IMAGE"
+            )
+        from localk8s.helpers.docker_env import DockerHost, Supervision, start_docker
+
+        chosen = self.node(node)
+        host = DockerHost(chosen, self._installation.layout.docker(self.name, chosen.name))
+        with self._report.step("docker", f"starting docker on {chosen.name}") as step:
+            start_docker(
+                host,
+                self.nodes(),
+                Supervision(partial(driver.start_service, self.spec), driver.node_python, driver.containerd(self.spec)),
+                partial(driver.docker_tools, step),
+                self._installation.runner(),
+                self._machine,
+                step,
+            )
+            step.finish_as(f"docker runs on {chosen.name}")
+        return host.variables
 
     @property
     def _machine(self) -> str:

@@ -249,6 +249,18 @@ class SupportsContainerd(Protocol):
         """
 
 
+@runtime_checkable
+class SupportsDockerEnvironment(Protocol):
+    """The cluster has a docker of its own that this host's client reaches (``Feature.DOCKER_ENV``)."""
+
+    def docker_environment(self, spec: ClusterSpec) -> Mapping[str, str]:
+        """The variables for docker's client.
+
+        Raises:
+            NotSupportedError: this cluster has none; the hint says what to do instead.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class NodeService:
     """A program that a node's supervisor keeps running until the node is switched off."""

@@ -18,6 +18,7 @@ _TRANSFER = 3600.0
 _QUESTION = 30.0
 _KNOWN = 15.0
 """Seconds until the kubelet's side of containerd has noticed an image."""
+_MANAGED = "io.cri-containerd.image"
 _ROW = re.compile(r"^(?P<name>\S+)\s+(?P<type>\S+)\s+(?P<digest>sha256:[0-9a-f]{64})\s+(?P<size>[0-9.]+ \S+|\S+)")
 
 
@@ -99,12 +100,17 @@ class NodeStore:
         Raises:
             WaitTimeoutError: it is not so.
         """
+        misses = 0
 
         def there() -> bool:
+            nonlocal misses
             images = self.images()
             if next((image.digest for image in images if image.name == name), "") != digest:
                 raise Pending(f"{name} is not there, or is another")
             if not any(image.name == identity for image in images):
+                misses += 1
+                if misses == 2:  # a name that moved still bears the mark of an image that needs no more attention
+                    self._run("images", "label", name, f"{_MANAGED}=")
                 raise Pending(f"the kubelet's runtime has not noticed {name}")
             return True
 

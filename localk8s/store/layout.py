@@ -36,6 +36,10 @@ class Layout:
         """The cluster's own kubeconfig, for ``localk8s kubectl``; the user's files are not needed for it."""
         return self.clusters / cluster / "kubeconfig"
 
+    def docker(self, cluster: str, node: str) -> Path:
+        """Certificates for the docker that runs on ``node``."""
+        return self.clusters / cluster / "docker" / node
+
     @property
     def bug_log(self) -> Path:
         """Tracebacks of unexpected errors, the newest last."""

@@ -192,6 +192,10 @@ class VagrantDriver:
         except NotFoundError:
             return VagrantCluster(self._context, spec, self._new_plan(spec)).render()
 
+    def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
+        """See ``SupportsContainerd``."""
+        return ("ctr", "-n", "k8s.io")
+
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
         """See ``SupportsSetup.setup_commands``: Debian's packages for the provider that is there, or for LXC."""
         try:

@@ -1,0 +1,56 @@
+"""More programs under a native node's supervisor, such as a docker: started when asked for, gone when the node is off.
+
+Owns how runit takes and gives up a service while it runs; must not know what the programs are.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from localk8s.drivers.base import NodeService
+from localk8s.drivers.native.node_files import SERVICES, Service, log_script, run_script
+from localk8s.model.node import Node
+
+_STAGE = "/run/localk8s/staged"
+_START = """set -eu
+stage=$1 target=$2
+if [ -d "$target" ]; then
+  if cmp -s "$stage/run" "$target/run"; then rm -rf "$stage"; sv start "$target" >/dev/null || true; exit 0; fi
+  mv -f "$stage/run" "$target/run"
+  rm -rf "$stage"
+  sv -w 10 force-restart "$target" >/dev/null || true
+  exit 0
+fi
+mv "$stage" "$target"
+"""
+_STOP = """set -eu
+target=$1
+[ -d "$target" ] || exit 0
+sv -w 10 force-stop "$target" >/dev/null || true
+sv -w 2 force-stop "$target/log" >/dev/null || true
+mkdir -p "$2"
+rm -rf "$2/old"
+mv "$target" "$2/old"
+for i in $(seq 60); do [ ! -e "$2/old/supervise/lock" ] || sv exit "$2/old" >/dev/null 2>&1 || break; sleep 0.05; done
+rm -rf "$2/old"
+"""
+
+
+def start_service(node: Node, service: NodeService) -> None:
+    """Let runit run ``service`` on ``node``; it looks for new ones every 5 seconds.
+
+    Raises:
+        WrongStateError: the node is off.
+    """
+    described = Service(
+        service.name, service.argv, environment=tuple(service.environment.items()), prepare=tuple(service.prepare)
+    )
+    stage = f"{_STAGE}/{service.name}"
+    node.write(f"{stage}/log/run", log_script(described), mode=0o755)
+    node.write(f"{stage}/run", run_script(described), mode=0o755)
+    node.run(["sh", "-c", _START, shlex.quote(service.name), stage, f"{SERVICES}/{service.name}"])
+
+
+def stop_service(node: Node, name: str) -> None:
+    """End the service ``name`` on ``node`` and forget it; what does not run is stopped already."""
+    node.run(["sh", "-c", _STOP, "stop", f"{SERVICES}/{name}", _STAGE])
