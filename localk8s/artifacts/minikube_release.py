@@ -92,5 +92,5 @@ def fetch_minikube(release: MinikubeRelease, sites: Sequence[str], target: Path,
 def _digest(url: str) -> str:
     digest = parse_digest(web.read_text(f"{url}.sha256"))
     if digest is None:
-        raise ArtifactError(f"{web.shown_url(url)}.sha256 holds no SHA-256 digest.")
+        raise ArtifactError(f"{web.shown_url(url)}.sha256 holds no SHA-256 digest.", hint="mend that file where it comes from")
     return digest

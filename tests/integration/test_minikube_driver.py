@@ -70,8 +70,14 @@ def test_a_whole_life_in_a_container(world: World) -> None:
 
     world.driver().stop(spec, Told())
     stopped = world.driver().inspect(spec)
-    assert (stopped.state, stopped.nodes[0].state, stopped.nodes[0].address) == (ClusterState.STOPPED, NodeState.STOPPED, "")
+    assert (stopped.state, stopped.nodes[0].state, stopped.nodes[0].address) == (
+        ClusterState.STOPPED,
+        NodeState.STOPPED,
+        "192.168.49.2",
+    )
     assert driver.kubeconfig(spec), "the context is still there"
+    with pytest.raises(WrongStateError, match=r"recorded for cluster .* is not live"):
+        _ = world.driver().nodes(spec)[0].address
     world.forget_calls()
     world.driver().stop(spec, Told())
     assert world.calls("stop") == [], "stopping what is stopped"

@@ -164,7 +164,7 @@ def test_trap_2_12_no_line_ever_deletes_or_stops_all_profiles() -> None:
         ("--disk-size=9g", "--disk-size"),
         ("--kubernetes-version=v1.30.0", "--kubernetes-version"),
         ("-o json", "-o"),
-        ("--ha", "--control-planes"),
+        ("--ha", "one control plane"),
         ("--delete-on-failure", "would delete a cluster"),
         ("--download-only", "makes no cluster"),
         ("--no-kubernetes", "makes no cluster"),

@@ -19,6 +19,8 @@ from localk8s.model.versions import KubernetesVersion
 PROGRAMS = ("kubeadm", "kubelet", "kubectl")
 """What minikube copies into every node."""
 
+_TELLING = ("iso", "kic", "preloaded-tarball", "images/amd64", "images/arm64")
+"""What only a cache has; a bundle has a folder of images too, but not by architecture."""
 _FOLDERS = ("iso", "kic", "images", "preloaded-tarball", "linux", "darwin", "windows")
 """What a cache consists of."""
 
@@ -110,13 +112,17 @@ def _has_images(home: Home, wanted: Wanted) -> bool:
 
 def _caches(source: Path) -> Iterator[Path]:
     for place in (source, source / "cache", source / ".minikube" / "cache", source / "minikube" / "cache"):
-        if any((place / name).is_dir() for name in _FOLDERS[:4]) or any(_listed(place / "linux", "*/v*/kubeadm")):
+        folders = any((place / name).is_dir() for name in _TELLING)
+        if folders or _listed(place / "linux", "*/v*/kubeadm"):
             yield place
 
 
 def _files(root: Path) -> Iterator[Path]:
     for name in _FOLDERS:
-        for directory, _, files in os.walk(root / name):
+        for directory, folders, files in os.walk(root / name):
+            if Path(directory) == root / "images":
+                folders[:] = [folder for folder in folders if folder in ("amd64", "arm64")]
+                continue
             yield from (
                 path for file in files if not (path := Path(directory) / file).is_symlink() and not file.endswith(".lock")
             )

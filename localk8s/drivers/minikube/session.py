@@ -148,6 +148,8 @@ class LiveAddresses:
         """
         if self._found is None:
             self._found = self._ask()
+        if len(self._found) == 1:
+            return next(iter(self._found.values()))
         if name not in self._found:
             raise WrongStateError(
                 f"{name} has no address now: it has not joined the cluster.", hint=f"localk8s status{self._session.name_option}"

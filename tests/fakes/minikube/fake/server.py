@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -121,6 +122,11 @@ def main(root: Path, home: Path, profile: str) -> None:
     Api.root, Api.home, Api.profile = root, home, profile
     server = ThreadingHTTPServer(("127.0.0.1", ports["api"]), Api)
     server.daemon_threads = True
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(root / "pki/ca.crt", root / "pki/ca.key")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(root / "pki/ca.crt")
+    server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=serve_dns, args=(ports["dns"], root), daemon=True).start()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     deadline = time.monotonic() + 900

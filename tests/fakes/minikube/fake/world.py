@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -105,6 +106,7 @@ class World:
     def start_servers(self, profile: str) -> int:
         """Start the API server and DNS of a profile; returns the API server's port, the same as before."""
         self.stop_servers(profile)
+        self.certificate()
         file = self.root / "servers" / f"{profile}.json"
         known = load(file) or {"api": free_port(), "dns": free_port()}
         save(file, known)
@@ -131,6 +133,23 @@ class World:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
 
+    def certificate(self) -> Path:
+        """The one certificate of this world, for servers and clients alike; its key is in the same folder."""
+        folder = self.root / "pki"
+        if not (folder / "ca.crt").exists():
+            folder.mkdir(exist_ok=True)
+            line = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=minikubeCA"
+            files = [
+                "-keyout",
+                str(folder / "ca.key"),
+                "-out",
+                str(folder / "ca.crt"),
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+            ]
+            subprocess.run(["openssl", *line.split(), *files], check=True, capture_output=True)
+        return folder / "ca.crt"
+
     def api_port(self, profile: str) -> int:
         """Where the API server is, or was."""
         return int((load(self.root / "servers" / f"{profile}.json") or {}).get("api", 8443))
@@ -143,16 +162,21 @@ class World:
             return "Misconfigured"
         if text.strip().startswith("["):
             return "Misconfigured"
-        return "Configured" if f"http://127.0.0.1:{self.api_port(profile)}" in text else "Misconfigured"
+        return "Configured" if f"https://127.0.0.1:{self.api_port(profile)}" in text else "Misconfigured"
 
     def write_kubeconfig(self, profile: str, *, embed: bool) -> None:
         """The context of one profile; others in the file are kept."""
         entries = self.read_contexts()
         certificates = self.profile_dir(profile)
         certificates.mkdir(parents=True, exist_ok=True)
-        for name in ("client.crt", "client.key"):
-            (certificates / name).write_text(f"{name} of {profile}\n")
-        entries[profile] = {"server": f"http://127.0.0.1:{self.api_port(profile)}", "embed": embed, "folder": str(certificates)}
+        authority = self.certificate()
+        for name, source in (("ca.crt", authority), ("client.crt", authority), ("client.key", authority.with_suffix(".key"))):
+            (certificates / name).write_bytes(source.read_bytes())
+        entries[profile] = {
+            "server": f"https://127.0.0.1:{self.api_port(profile)}",
+            "embed": embed,
+            "folder": str(certificates),
+        }
         self.write_contexts(entries, profile)
 
     def read_contexts(self) -> dict[str, Any]:
@@ -177,14 +201,15 @@ class World:
 
 
 def _entry(section: str, name: str, entry: dict[str, Any]) -> list[str]:
+    def file(key: str, named: str) -> str:
+        path = Path(entry["folder"]) / named
+        return f"    {key}-data: {base64.b64encode(path.read_bytes()).decode()}" if entry["embed"] else f"    {key}: {path}"
+
     if section == "clusters":
-        return ["  cluster:", f"    server: {entry['server']}"]
+        return ["  cluster:", file("certificate-authority", "ca.crt"), f"    server: {entry['server']}"]
     if section == "contexts":
         return ["  context:", f"    cluster: {name}", "    namespace: default", f"    user: {name}"]
-    if entry["embed"]:
-        return ["  user:", "    client-certificate-data: Y2VydA==", "    client-key-data: a2V5"]
-    folder = entry["folder"]
-    return ["  user:", f"    client-certificate: {folder}/client.crt", f"    client-key: {folder}/client.key"]
+    return ["  user:", file("client-certificate", "client.crt"), file("client-key", "client.key")]
 
 
 def free_port() -> int:
