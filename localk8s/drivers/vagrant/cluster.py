@@ -29,6 +29,7 @@ from localk8s.model.spec import ClusterSpec
 from localk8s.system.files import write_atomic
 
 _EMULATED_LIMIT = 900
+_EMULATED_SLOWNESS = 8.0
 _LIMIT = 240
 
 
@@ -174,11 +175,18 @@ class VagrantCluster:
         Raises:
             NotFoundError: it was never booted.
         """
-        entry = self._entries().get(machine.name)
+        entry = self.entries().get(machine.name)
         if entry is None:
             raise NotFoundError(f"Node {machine.name} was never booted.", hint="localk8s start")
+        slowness = 1.0 if self.traits.kvm else _EMULATED_SLOWNESS
         return SshNode(
-            machine.name, machine.role, str(machine.address), entry, self.context.runner, socket_directory(self.plan.identity)
+            machine.name,
+            machine.role,
+            str(machine.address),
+            entry,
+            self.context.runner,
+            socket_directory(self.plan.identity),
+            slowness=slowness,
         )
 
     @property
@@ -186,7 +194,7 @@ class VagrantCluster:
         """All machines as nodes."""
         return tuple(self.node(machine) for machine in self.plan.machines)
 
-    def _entries(self) -> Mapping[str, HostEntry]:
+    def entries(self) -> Mapping[str, HostEntry]:
         """How machines are reached: known beforehand for boxes built here, otherwise as Vagrant said after the last boot."""
         built = self.built_box
         if built is None:

@@ -11,6 +11,7 @@ from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, To
 from localk8s.drivers.vagrant import checks, host_network, members, recipe, removal
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes, cluster_directory, identity, load, load_plan
 from localk8s.drivers.vagrant.inspection import inspect
+from localk8s.drivers.vagrant.inventory import render_inventory
 from localk8s.drivers.vagrant.options import detect_provider, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, ranges
 from localk8s.model.errors import NotFoundError, NotSupportedError, UsageError, WrongStateError
@@ -195,6 +196,11 @@ class VagrantDriver:
     def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
         """See ``SupportsContainerd``."""
         return ("ctr", "-n", "k8s.io")
+
+    def inventory(self, spec: ClusterSpec) -> str:
+        """The machines as an Ansible inventory with kubespray's group names."""
+        cluster = load(self._context, spec)
+        return render_inventory(cluster.plan, cluster.entries())
 
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
         """See ``SupportsSetup.setup_commands``: Debian's packages for the provider that is there, or for LXC."""

@@ -40,15 +40,27 @@ class SshNode:
         entry: how it is reached.
         runner: runs ssh on the host.
         sockets: a short directory of this user's own where the connection's socket is.
+        slowness: by how much every limit is stretched; more than 1 for a machine whose processor is emulated.
     """
 
-    def __init__(self, name: str, role: NodeRole, address: str, entry: HostEntry, runner: HostRunner, sockets: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        role: NodeRole,
+        address: str,
+        entry: HostEntry,
+        runner: HostRunner,
+        sockets: Path,
+        *,
+        slowness: float = 1.0,
+    ) -> None:
         self._name = name
         self._role = role
         self._address = address
         self._entry = entry
         self._host = runner
         self._sockets = sockets
+        self._slowness = slowness
 
     @property
     def name(self) -> str:
@@ -82,7 +94,8 @@ class SshNode:
         self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark = f"localk8s-{secrets.token_hex(6)}"
         remote = remote_line(argv, env or {}, self._entry.get("User"), mark)
-        done = self._host.run([*self._ssh(), self._target, remote], input=input, timeout=timeout, check=False)
+        limit = timeout * self._slowness
+        done = self._host.run([*self._ssh(), self._target, remote], input=input, timeout=limit, check=False)
         result = take_exit_code(done, tuple(argv), mark)
         if result is None:
             raise CommandError(
@@ -140,8 +153,8 @@ class SshNode:
         argv = ["ssh", "-F", "none", "-p", self._entry.get("Port") or "22"]
         options = {
             "BatchMode": "yes",
-            "ConnectTimeout": "10",
-            "ServerAliveInterval": "10",
+            "ConnectTimeout": str(int(10 * self._slowness)),
+            "ServerAliveInterval": str(int(10 * self._slowness)),
             "ServerAliveCountMax": "3",
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": os.devnull,
