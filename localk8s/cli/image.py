@@ -183,6 +183,36 @@ def tag(
     return 0
 
 
+def build(
+    ctx: typer.Context,
+    context: Annotated[str, typer.Argument(metavar="DIRECTORY", help="With a Dockerfile in it.")] = ".",
+    cluster: ClusterName = None,
+    name: Annotated[str, typer.Option("--tag", "-t", metavar="IMAGE", help="Its name.", rich_help_panel="What to build")] = "",
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="FILE", help="Another Dockerfile.", rich_help_panel="What to build")
+    ] = "",
+    build_arg: Annotated[
+        list[str] | None,
+        typer.Option("--build-arg", metavar="NAME=VALUE", help="Can be given again.", rich_help_panel="What to build"),
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Build an image in the cluster.
+
+    As docker build after docker-env: it is on every node a moment later. Ends with docker's exit code.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
+    if not name:
+        raise UsageError("An image needs a name.", hint="localk8s image build -t app .")
+    if not Path(context).is_dir():
+        raise UsageError(f"{context!r} is no directory.", hint=f"localk8s image build -t {name} .")
+    arguments = ["--tag", name, *(["--file", file] if file else []), *(["--quiet"] if quiet else [])]
+    arguments += [part for each in build_arg or () for part in ("--build-arg", each)]
+    return session.cluster.build_image([*arguments, "--", context])
+
+
 def _show(session: Session, table: str, items: list[dict[str, Any]], names: list[str]) -> None:
     show(session.format, table=table, content=document("ImageList", {"items": items}), names=names)
 
@@ -193,6 +223,7 @@ _COMMANDS: tuple[tuple[str, Any, str], ...] = (
     ("ls", ls, "localk8s image ls -o name"),
     ("rm", rm, "localk8s image rm app:1"),
     ("pull", pull, "localk8s image pull registry.k8s.io/pause:3.10"),
+    ("build", build, "localk8s image build -t app ."),
     ("tag", tag, "localk8s image tag app:1 app:latest"),
 )
 COMMAND_NAMES = tuple(f"image {name}" for name, *_ in _COMMANDS)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from localk8s.cluster.wish import command_for
-from localk8s.drivers.base import SupportsContainerd
+from localk8s.drivers.base import SupportsContainerd, SupportsDockerEnvironment, SupportsMount, SupportsServices
 from localk8s.model.errors import NotFoundError, NotSupportedError
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver
     from localk8s.helpers.images import Images, LoadedImage
+    from localk8s.helpers.registry import Registry
+    from localk8s.kube.rest import RestClient
     from localk8s.model.node import Node
     from localk8s.model.progress import Reporter
     from localk8s.model.spec import ClusterSpec
@@ -36,6 +38,7 @@ class Builds:
         def spec(self) -> ClusterSpec: ...  # noqa: D102
         def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
         def node(self, name: str = "") -> Node: ...  # noqa: D102
+        def _asked(self) -> contextlib.AbstractContextManager[RestClient]: ...
         @property
         def _driver(self) -> Driver: ...
 
@@ -111,7 +114,98 @@ class Builds:
             UsageError: it is no name of an image.
             CommandError: a node could not get it.
         """
-        return self.images.pull(name, nodes)
+        from localk8s.helpers.mirrors import sources
+
+        self.apply_mirrors()
+        return self.images.pull(name, nodes, sources(self._installation.config.mirrors, name))
+
+    def apply_mirrors(self) -> None:
+        """Let every node's runtime ask the mirrors of the configuration file, in their order, before a registry itself.
+
+        Raises:
+            ConfigError: the file holds something unusable.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        from localk8s.helpers.mirrors import apply_mirrors
+
+        mirrors = self._installation.config.mirrors
+        if isinstance(self._driver, SupportsContainerd):
+            with ThreadPoolExecutor(max_workers=8) as pool:
+                list(pool.map(lambda node: apply_mirrors(node, mirrors), self.nodes()))
+
+    def mount(self, source: str | Path, target: str, *, nodes: Sequence[str] = ()) -> None:
+        """Let a directory of this host be one on nodes too, until they are switched off; pods reach it by hostPath.
+
+        Args:
+            source: the host's directory.
+            target: an absolute path on the nodes; made when missing.
+            nodes: their names; all when empty.
+
+        Raises:
+            NotFoundError: there is no such directory, cluster or node.
+            UsageError: ``target`` is no absolute path, or one that the node itself needs.
+            NotSupportedError: this driver has no way.
+        """
+        from localk8s.helpers.mount import check_target
+
+        driver, directory = self._mounting(), Path(source).expanduser().absolute()
+        if not directory.is_dir():
+            raise NotFoundError(f"There is no directory {directory} on this host.")
+        wanted = check_target(target)
+        for node in [self.node(name) for name in nodes] or self.nodes():
+            driver.mount(self.spec, node.name, directory, wanted)
+
+    def unmount(self, target: str, *, nodes: Sequence[str] = ()) -> None:
+        """Take away what ``mount`` brought. Errors as there."""
+        from localk8s.helpers.mount import check_target
+
+        driver, wanted = self._mounting(), check_target(target)
+        for node in [self.node(name) for name in nodes] or self.nodes():
+            driver.unmount(self.spec, node.name, wanted)
+
+    def _mounting(self) -> SupportsMount:
+        driver = self._driver
+        if not isinstance(driver, SupportsMount):
+            raise NotSupportedError(
+                f"The {self.spec.driver} driver has no way to mount a directory of this host.",
+                hint="localk8s cp --help",
+            )
+        return driver
+
+    def start_registry(self) -> Registry:
+        """Have a registry that this host and every node reach under one address; announced by KEP-1755's ConfigMap.
+
+        Raises:
+            NotFoundError: there is no such cluster.
+            NotSupportedError: this driver cannot run one.
+            ArtifactError: Debian's docker-registry is not in the cache and cannot be fetched.
+        """
+        from localk8s.helpers.registry import start_registry
+
+        driver = self._serving()
+        with self._report.step("registry", "starting the registry") as step, self._asked() as client:
+            started = start_registry(
+                self.nodes(), partial(driver.start_service, self.spec), partial(driver.docker_tools, step), client, step
+            )
+            step.finish_as("the registry runs")
+        return started
+
+    def stop_registry(self) -> None:
+        """End the registry; its images stay until the cluster is deleted. Errors as for ``start_registry``."""
+        from localk8s.helpers.registry import stop_registry
+
+        driver = self._serving()
+        with self._asked() as client:
+            stop_registry(self.nodes(), partial(driver.stop_service, self.spec), client)
+
+    def _serving(self) -> SupportsServices:
+        driver = self._driver
+        if not isinstance(driver, SupportsServices):
+            raise NotSupportedError(
+                f"The {self.spec.driver} driver runs no registry on its nodes.", hint="localk8s image load IMAGE"
+            )
+        return driver
 
     def docker_environment(self, node: str = "") -> dict[str, str]:
         """The variables with which docker's client on this host works on a docker in the cluster; started if need be.
@@ -126,8 +220,6 @@ class Builds:
             NotSupportedError: this cluster can have none.
             ArtifactError: Debian's docker is not in the cache and cannot be fetched.
         """
-        from localk8s.drivers.base import SupportsDockerEnvironment, SupportsServices
-
         driver = self._driver
         if isinstance(driver, SupportsDockerEnvironment):
             return dict(driver.docker_environment(self.spec))
@@ -151,6 +243,20 @@ class Builds:
             )
             step.finish_as(f"docker runs on {chosen.name}")
         return host.variables
+
+    def build_image(self, arguments: Sequence[str], *, node: str = "") -> int:
+        """Run ``docker build`` on this terminal against a docker in the cluster; returns its exit code.
+
+        Args:
+            arguments: those of ``docker build``.
+            node: where docker runs; the first control plane when empty.
+
+        Raises:
+            PrerequisiteError: there is no docker client on this host.
+            NotFoundError, NotSupportedError, ArtifactError: as for ``docker_environment``.
+        """
+        variables = self.docker_environment(node)
+        return self._installation.runner().foreground(["docker", "build", *arguments], env=variables)
 
     @property
     def _machine(self) -> str:

@@ -122,6 +122,8 @@ class Cluster(Uses, Builds):
         options = options or recipe.StartOptions()
         plan = recipe.start(self._installation, self.name, wish, options, self._report, announce or (lambda plan: None))
         self.__dict__.pop("_record", None)
+        if self._installation.config.mirrors:
+            self.apply_mirrors()
         return plan
 
     def stop(self) -> None:

@@ -293,3 +293,22 @@ class SupportsServices(Protocol):
         Raises:
             ArtifactError: they are not in the cache and cannot be fetched.
         """
+
+
+@runtime_checkable
+class SupportsMount(Protocol):
+    """Directories of this host can appear on a node (``Feature.MOUNT``)."""
+
+    def mount(self, spec: ClusterSpec, node: str, source: Path, target: str) -> None:
+        """Let the host's directory ``source`` be the absolute path ``target`` on ``node``, until the node is switched off.
+
+        Raises:
+            CommandError: it cannot be; with the reason.
+        """
+
+    def unmount(self, spec: ClusterSpec, node: str, target: str) -> None:
+        """Take it away again.
+
+        Raises:
+            CommandError: nothing is mounted there, or it is in use.
+        """

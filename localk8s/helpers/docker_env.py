@@ -25,7 +25,7 @@ from localk8s.system.wait import Pending, wait_until
 VARIABLES = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 PORT, SYNC_PORT = 2376, 2378
 _HOME = "/var/lib/localk8s/docker"
-_TOOLS = f"{_HOME}/tools"
+TOOLS = f"{_HOME}/tools"
 _RUN = "/run/localk8s-docker"
 SOCKET = f"{_RUN}/docker.sock"
 _ROOT = "/var/lib/docker"
@@ -101,24 +101,25 @@ def start_docker(
 def docker_service(address: str) -> NodeService:
     """dockerd, beside the kubelet's containerd and in its own namespace there; it leaves the node's rules alone."""
     argv = (
-        f"{_TOOLS}/usr/sbin/dockerd",
+        f"{TOOLS}/usr/sbin/dockerd",
         "--data-root", _ROOT, "--exec-root", f"{_RUN}/exec", "--pidfile", f"{_RUN}/docker.pid",
         "--host", f"unix://{SOCKET}", "--host", f"tcp://{address}:{PORT}",
         "--tlsverify", "--tlscacert", f"{_HOME}/server/ca.pem", "--tlscert", f"{_HOME}/server/cert.pem",
         "--tlskey", f"{_HOME}/server/key.pem",
         "--containerd", "/run/containerd/containerd.sock", "--storage-driver", "overlay2",
+        "--insecure-registry", f"{address}:5000",
         "--iptables=false", "--ip6tables=false", "--bip", "172.17.0.1/16", "--oom-score-adjust=0",
-        "--init-path", f"{_TOOLS}/usr/bin/tini-static", "--userland-proxy-path", f"{_TOOLS}/usr/sbin/docker-proxy",
+        "--init-path", f"{TOOLS}/usr/bin/tini-static", "--userland-proxy-path", f"{TOOLS}/usr/sbin/docker-proxy",
         "--exec-opt", "native.cgroupdriver=cgroupfs",
     )  # fmt: skip
-    path = f"{_TOOLS}/usr/sbin:{_TOOLS}/usr/bin:/run/localk8s/tools/usr/bin:/run/localk8s/tools/usr/sbin"
+    path = f"{TOOLS}/usr/sbin:{TOOLS}/usr/bin:/run/localk8s/tools/usr/bin:/run/localk8s/tools/usr/sbin"
     masquerade = "POSTROUTING -s 172.17.0.0/16 ! -d 172.17.0.0/16 -j MASQUERADE"
     return NodeService(
         "docker",
         argv,
         {
             "PATH": f"{path}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LD_LIBRARY_PATH": NodeTools(Path(_TOOLS)).library_path,
+            "LD_LIBRARY_PATH": NodeTools(Path(TOOLS)).library_path,
         },
         (
             f"mkdir -p {_RUN}; rm -f {_RUN}/docker.pid",
@@ -143,21 +144,22 @@ def follow_service(address: str, python: str, ctr: Sequence[str], architecture: 
 def hosts_file(address: str) -> str:
     """Containerd's description of the server of docker's images; it has no other to fall back to."""
     return (
-        f'server = "https://{address}:{SYNC_PORT}"\nca = "{_HOME}/client/ca.pem"\n'
+        f'server = "https://{address}:{SYNC_PORT}"\n[host."https://{address}:{SYNC_PORT}"]\n'
+        f'capabilities = ["pull", "resolve"]\nca = "{_HOME}/client/ca.pem"\n'
         f'client = [["{_HOME}/client/cert.pem", "{_HOME}/client/key.pem"]]\n'
     )
 
 
 def put_tools(node: Node, tools: Callable[[], NodeTools]) -> None:
     """Copy the programs to the node, unless they are there."""
-    if node.run(["test", "-e", f"{_TOOLS}/.complete"], check=False).returncode == 0:
+    if node.run(["test", "-e", f"{TOOLS}/.complete"], check=False).returncode == 0:
         return
     root = tools().root
     names = [f"usr/{place}/{name}" for name in _NEEDED for place in ("bin", "sbin") if (root / "usr" / place / name).exists()]
     libraries = [path.relative_to(root).as_posix() for path in root.glob("usr/lib/*/*.so*")]
-    node.run(["sh", "-c", f"rm -rf {_TOOLS}; mkdir -p {_TOOLS}"])
-    node.run(["tar", "-xf", "-", "-C", _TOOLS], input=_tar(root, [*names, *libraries]), timeout=600)
-    node.write(f"{_TOOLS}/.complete", "")
+    node.run(["sh", "-c", f"rm -rf {TOOLS}; mkdir -p {TOOLS}"])
+    node.run(["tar", "-xf", "-", "-C", TOOLS], input=_tar(root, [*names, *libraries]), timeout=600)
+    node.write(f"{TOOLS}/.complete", "")
 
 
 def _tar(root: Path, names: Sequence[str]) -> Iterator[bytes]:
@@ -179,7 +181,7 @@ def _tar(root: Path, names: Sequence[str]) -> Iterator[bytes]:
 
 def _follow(node: Node, *, host: DockerHost, supervision: Supervision, architecture: str) -> None:
     _put_certificates(node, host.certificates / "client", "client")
-    node.write(f"{_HOME}/hosts/_default/hosts.toml", hosts_file(host.node.address))
+    node.write(f"{_HOME}/hosts/hosts.toml", hosts_file(host.node.address))
     node.write(f"{_HOME}/sync.py", Path(docker_env_sync.__file__).read_bytes())
     supervision.start(node.name, follow_service(host.node.address, supervision.python, supervision.ctr, architecture))
 

@@ -305,13 +305,30 @@ def pull(options: argparse.Namespace, name: str) -> bool:
     argv = [*options.ctr.split(), "images", "pull", "--hosts-dir", options.hosts, "--platform", options.platform, name]
     began = time.monotonic()
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PULL, check=False)
+        _point(Path(options.hosts), name.partition("/")[0])
+        done = _run(argv)
+        # A name that moved still bears the mark of an image that the kubelet's side need not look at again.
+        _run([*options.ctr.split(), "images", "label", name, "io.cri-containerd.image="])
     except (OSError, subprocess.TimeoutExpired) as exc:
         _say(f"{name}: {exc}")
         return False
     last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
     _say(f"{name}: {last or 'pulled'} ({time.monotonic() - began:.2f} s)")
     return done.returncode == 0
+
+
+def _run(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PULL, check=False)
+
+
+def _point(hosts: Path, registry: str) -> None:
+    """Let containerd ask the server of docker's images for those of ``registry``, and nobody else (1.6 has no default)."""
+    file = hosts / registry / "hosts.toml"
+    content = (hosts / "hosts.toml").read_text()
+    if not file.is_file() or file.read_text() != content:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".new").write_text(content)
+        file.with_suffix(".new").replace(file)
 
 
 def _say(text: str) -> None:

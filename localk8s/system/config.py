@@ -5,8 +5,9 @@ Must not decide anything: what wins over what is resolved by ``localk8s.cluster`
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -20,7 +21,19 @@ from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+MIRROR_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "cn": {
+        "k8s.gcr.io": ("https://registry.cn-hangzhou.aliyuncs.com/google_containers",),
+        "registry.k8s.io": ("https://registry.cn-hangzhou.aliyuncs.com/google_containers",),
+        "registry.k8s.io/coredns": ("https://registry.cn-hangzhou.aliyuncs.com/google_containers",),
+    }
+}
+"""Ready-made mirrors, by the name that the configuration file says instead of a mapping: ``mirrors: cn``."""
 DRIVER_SECTIONS = ("minikube", "vagrant")
+
+
+_REGISTRY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)*", re.ASCII)
+_MIRROR = re.compile(rf"(?:https?://)?{_REGISTRY.pattern}/?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,8 @@ class Config:
     driver: str | None = None
     defaults: Defaults = Defaults()
     sources: Sources = Sources()
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Image registry (``docker.io``) or prefix (``registry.k8s.io/coredns``) -> mirrors, the first asked first."""
     drivers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Driver -> its own section, checked by the driver."""
 
@@ -126,6 +141,7 @@ def _schema() -> Any:
         "driver": (StrictStr | None, None),
         "defaults": (defaults, Field(default_factory=defaults)),
         "sources": (sources, Field(default_factory=sources)),
+        "mirrors": (StrictStr | dict[StrictStr, StrictStr | list[StrictStr]] | None, None),
         **own,
     }
     return create_model("File", __base__=base, **fields)
@@ -151,8 +167,26 @@ def _config(checked: Mapping[str, Any], path: Path) -> Config:
             official=_address(path, "official", sources["official"]),
             offline=sources["offline"],
         ),
+        mirrors=_mirrors(path, checked["mirrors"]),
         drivers={name: {key: _text(value) for key, value in checked[name].items()} for name in DRIVER_SECTIONS},
     )
+
+
+def _mirrors(path: Path, told: str | Mapping[str, str | Sequence[str]] | None) -> Mapping[str, tuple[str, ...]]:
+    if told is None:
+        return {}
+    if isinstance(told, str):
+        if told not in MIRROR_SETS:
+            raise _unusable(path, "mirrors", f"{told!r} is no set of mirrors: {', '.join(MIRROR_SETS)}")
+        return MIRROR_SETS[told]
+    found = {key: (value,) if isinstance(value, str) else tuple(value) for key, value in told.items()}
+    for key, addresses in found.items():
+        if not _REGISTRY.fullmatch(key):
+            raise _unusable(path, f"mirrors.{key[:60]}", "that is no registry, such as docker.io, and no prefix of images")
+        for address in addresses:
+            if not _MIRROR.fullmatch(address):
+                raise _unusable(path, f"mirrors.{key}", f"{address[:80]!r} is no address of a mirror")
+    return found
 
 
 def _parsed(path: Path, section: Mapping[str, Any], key: str, parse: Callable[[str], Any]) -> Any:

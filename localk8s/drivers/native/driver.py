@@ -17,7 +17,7 @@ from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
-from localk8s.drivers.native import checks, docker, inspection, network, recipe
+from localk8s.drivers.native import checks, docker, inspection, mount, network, recipe
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.node_files import CTR, LOGS, SERVICES
@@ -43,6 +43,7 @@ INFO = DriverInfo(
             Feature.COPY,
             Feature.DOCKER_ENV,
             Feature.IMAGES,
+            Feature.MOUNT,
             Feature.HOST_ROUTES,
             Feature.NO_WAIT,
         }
@@ -195,6 +196,15 @@ class NativeDriver:
     def docker_tools(self, step: Step) -> NodeTools:
         """See ``SupportsServices``."""
         return self._context.artifacts.docker_tools(step)
+
+    def mount(self, spec: ClusterSpec, node: str, source: Path, target: str) -> None:
+        """See ``SupportsMount``."""
+        found = next(each for each in self._cluster(spec).nodes if each.name == node)
+        mount.bind(self._runner, found.process(), source, target, node=node)
+
+    def unmount(self, spec: ClusterSpec, node: str, target: str) -> None:
+        """See ``SupportsMount``."""
+        self._node(spec, node).run(["umount", "--recursive", target])
 
     def _node(self, spec: ClusterSpec, name: str) -> Node:
         return next(node for node in self.nodes(spec) if node.name == name)

@@ -1,0 +1,132 @@
+"""A registry in the cluster that this host and every node reach under one address, announced as KEP-1755 says.
+
+Owns what runs for it and where it keeps images (on the first node's disk: they go with the cluster). Takes nodes and a
+way to supervise programs; must not know drivers.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from localk8s.artifacts.kinds import NodeTools
+from localk8s.drivers.base import NodeService
+from localk8s.helpers.docker_env import TOOLS, put_tools
+from localk8s.helpers.images import CERTIFICATES
+from localk8s.kube.paths import api_path
+from localk8s.kube.rest import RestClient
+from localk8s.model.node import Node
+from localk8s.model.progress import Step
+from localk8s.system.wait import Pending, wait_until
+
+PORT = 5000
+SERVICE = "registry"
+_HOME = "/var/lib/localk8s/registry"
+_NAMESPACE, _CONFIG_MAP = "kube-public", "local-registry-hosting"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A running registry."""
+
+    address: str
+    """``HOST:PORT``, the same for this host, the nodes and the pods: image names begin with it."""
+
+
+def registry_service(address: str) -> NodeService:
+    """Debian's docker-registry, plain HTTP: it listens in the cluster's own network alone."""
+    environment = {
+        "REGISTRY_HTTP_ADDR": f"{address}:{PORT}",
+        "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": f"{_HOME}/data",
+        "REGISTRY_STORAGE_DELETE_ENABLED": "true",
+        "OTEL_TRACES_EXPORTER": "none",
+    }
+    return NodeService(SERVICE, (f"{TOOLS}/usr/bin/docker-registry", "serve", f"{_HOME}/config.yml"), environment)
+
+
+def registry_configuration() -> str:
+    """The registry's configuration file (JSON is YAML)."""
+    settings = {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": f"{_HOME}/data"}, "cache": {"blobdescriptor": "inmemory"}},
+        "http": {"addr": f"127.0.0.1:{PORT}"},
+    }
+    return json.dumps(settings) + "\n"
+
+
+def hosting(address: str) -> dict[str, Any]:
+    """The ConfigMap by which tools find the registry (KEP-1755)."""
+    lines = ("host", "hostFromContainerRuntime", "hostFromClusterNetwork")
+    text = "".join(f"{line}: {json.dumps(address)}\n" for line in lines)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": _CONFIG_MAP, "namespace": _NAMESPACE},
+        "data": {"localRegistryHosting.v1": text},
+    }
+
+
+def hosts_file(address: str) -> str:
+    """What tells a node's containerd that the registry speaks plain HTTP."""
+    return f'# The local registry.\nserver = "http://{address}"\n[host."http://{address}"]\n'
+
+
+def start_registry(
+    nodes: Sequence[Node],
+    start: Callable[[str, NodeService], None],
+    tools: Callable[[], NodeTools],
+    client: RestClient,
+    step: Step,
+) -> Registry:
+    """Have the registry running on the first of ``nodes``, known to all and announced. Idempotent.
+
+    Args:
+        start: lets a service run on the node of that name.
+        tools: called when programs have to be copied to the node.
+
+    Raises:
+        ArtifactError: Debian's docker-registry cannot be had.
+        WaitTimeoutError: it does not answer; with what it complained.
+        KubernetesError: it cannot be announced.
+    """
+    node = nodes[0]
+    address = f"{node.address}:{PORT}"
+    step.progress(0, None, f"copying programs to {node.name}")
+    put_tools(node, tools)
+    node.write(f"{_HOME}/config.yml", registry_configuration())
+    start(node.name, registry_service(node.address))
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        list(pool.map(partial(_introduce, address=address), nodes))
+    wait_until(partial(_answers, node), what="the registry", timeout=30, interval=0.2, hint=f"localk8s logs {node.name}")
+    client.apply(hosting(address))
+    return Registry(address)
+
+
+def stop_registry(nodes: Sequence[Node], stop: Callable[[str, str], None], client: RestClient) -> None:
+    """End the registry, forget it everywhere; its images stay for the next start. What does not run is stopped already."""
+    client.delete(api_path("v1", "configmaps", namespace=_NAMESPACE, name=_CONFIG_MAP))
+    stop(nodes[0].name, SERVICE)
+    for node in nodes:
+        node.run(["rm", "-rf", f"{CERTIFICATES}/{nodes[0].address}:{PORT}"])
+
+
+def _introduce(node: Node, *, address: str) -> None:
+    node.write(f"{CERTIFICATES}/{address}/hosts.toml", hosts_file(address))
+
+
+def _answers(node: Node) -> bool:
+    connection = http.client.HTTPConnection(node.address, PORT, timeout=2)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException) as exc:
+        last = node.run(["tail", "-n", "1", f"/var/log/localk8s/{SERVICE}/current"], check=False).stdout.strip()
+        raise Pending(last[-200:] or str(exc)) from exc
+    finally:
+        connection.close()

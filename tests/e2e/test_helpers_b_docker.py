@@ -1,0 +1,103 @@
+"""docker-env on a real cluster of two nodes: build, and a pod that may not pull runs of it on the other node."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers_b_cluster import BUSYBOX, LOCALK8S, CommandLine, alone, busybox_layer, run_pod, write_image
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytest_docker = shutil.which("docker")
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    alone()
+    command_line = CommandLine(tmp_path_factory.mktemp("home"))
+    extra = ["--artifacts", os.environ["LOCALK8S_TEST_ARTIFACTS"]] if "LOCALK8S_TEST_ARTIFACTS" in os.environ else []
+    try:
+        command_line("start", "--nodes", "2", *extra)
+        yield command_line
+    finally:
+        command_line("delete", "--yes")
+
+
+def shell(cli: CommandLine, script: str, *, code: int = 0) -> str:
+    environment = {**cli.environment, "PATH": f"{LOCALK8S.parent}:{os.environ['PATH']}", "DOCKER_BUILDKIT": "0"}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def wait_for(cli: CommandLine, name: str, *, seconds: float = 30) -> str:
+    """The id under which both nodes have ``name``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        rows = [line.split() for line in cli.out("image", "ls").splitlines()]
+        found = [row[1] for row in rows if row[0] == name and row[-1] == "all"]
+        if found:
+            return found[0]
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.2)
+
+
+@pytest.mark.skipif(pytest_docker is None, reason="needs a docker client on this host")
+class TestDockerEnv:
+    def test_what_is_built_runs_on_the_other_node(self, cli: CommandLine, tmp_path: Path) -> None:
+        shutil.copy(BUSYBOX, tmp_path / "busybox")
+        (tmp_path / "Dockerfile").write_text(
+            "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/sh\n"
+            "RUN /bin/busybox mkdir -p /a/b && /bin/busybox ln /bin/busybox /a/hard && /bin/busybox touch '/with space'\n"
+            "RUN /bin/busybox rm '/with space' && echo built >/version\n"
+            'CMD ["/bin/busybox", "sleep", "3600"]\n'
+        )
+        printed = shell(cli, f"eval $(localk8s docker-env) && docker build -q -t app {tmp_path}")
+        assert printed.strip().startswith("sha256:")
+        run_pod(cli, "app", "app", "default-2")
+        assert wait_for(cli, "docker.io/library/app:latest") == printed.strip()[: len("sha256:") + 12]
+        assert cli.out("kubectl", "exec", "app", "--", "/bin/busybox", "cat", "/version") == "built\n"
+        assert cli.out("kubectl", "exec", "app", "--", "/bin/busybox", "ls", "/a") == "b\nhard\n"
+
+    def test_what_is_tagged_and_loaded_there_follows(self, cli: CommandLine, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.tar", "loaded:1", busybox_layer(), {"data": os.urandom(1 << 20)})
+        shell(cli, f"eval $(localk8s docker-env) && docker load -qi {tmp_path}/a.tar && docker tag loaded:1 other.example/x:2")
+        assert wait_for(cli, "docker.io/library/loaded:1") == wait_for(cli, "other.example/x:2")
+
+    def test_built_again_the_tag_leads_to_the_new_one(self, cli: CommandLine, tmp_path: Path) -> None:
+        for version in ("1", "2"):
+            (tmp_path / "Dockerfile").write_text(f"FROM loaded:1\nLABEL version={version}\n")
+            built = cli("image", "build", "-q", "-t", "again", str(tmp_path)).stdout.decode().strip()
+            deadline = time.monotonic() + 30
+            while wait_for(cli, "docker.io/library/again:latest") != built[:19]:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+    def test_the_user_s_certificates_are_for_nobody_else_and_others_are_turned_away(self, cli: CommandLine) -> None:
+        place = shell(cli, 'eval "$(localk8s docker-env)"; echo "$DOCKER_CERT_PATH"').strip()
+        for name in ("ca.pem", "cert.pem", "key.pem"):
+            assert stat.S_IMODE((Path(place) / name).stat().st_mode) == 0o600
+        assert stat.S_IMODE(Path(place).stat().st_mode) == 0o700
+        line = "unset DOCKER_TLS_VERIFY DOCKER_CERT_PATH; docker -H $DOCKER_HOST --tls version"
+        shell(cli, f'eval "$(localk8s docker-env)"; {line}', code=1)
+
+    def test_unset_restores_what_was_there_and_nothing_else(self, cli: CommandLine) -> None:
+        script = (
+            "export DOCKER_HOST='unix:///my docker' OTHER=1; before=$(env | grep -v '^_=' | sort)\n"
+            'eval "$(localk8s docker-env)"; [ "$DOCKER_TLS_VERIFY" = 1 ] || exit 9; eval "$(localk8s docker-env)"\n'
+            'eval "$(localk8s docker-env --unset)"; after=$(env | grep -v "^_=" | sort); [ "$before" = "$after" ]\n'
+            '[ -z "$(localk8s docker-env --unset)" ]'
+        )
+        shell(cli, script)
+
+
+def test_a_failure_evaluates_to_false(cli: CommandLine) -> None:
+    for arguments in ("-c nowhere", "--node nowhere", "--shell nonsense", "--no-such-option"):
+        assert shell(cli, f"localk8s docker-env {arguments} || true") == "false\n"
+        shell(cli, f'eval "$(localk8s docker-env {arguments})" && exit 7; exit 0')
