@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from localk8s.cli.app import COMMAND_NAMES, main
+from localk8s.cli.app import command_names, main
 from localk8s.cli.errors import exit_code_table
 from localk8s.system.environment import VARIABLES
 
@@ -37,7 +37,7 @@ def help_text(*words: str) -> str:
 def command_reference() -> str:
     """All commands with their help, as Markdown."""
     parts = ["# Commands\n\nWritten by `make docs` from the commands themselves.\n", f"```text\n{help_text()}```\n"]
-    parts += [f"## localk8s {name}\n\n```text\n{help_text(*name.split())}```\n" for name in COMMAND_NAMES]
+    parts += [f"## localk8s {name}\n\n```text\n{help_text(*name.split())}```\n" for name in command_names()]
     return "\n".join(parts)
 
 

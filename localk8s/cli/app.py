@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ from typer._click.exceptions import NoArgsIsHelpError
 from typer.main import get_command
 
 from localk8s._version import __version__
-from localk8s.cli import access, demo, errors, forwarding, host, image, lifecycle, looking, observing, pod_logs, services
+from localk8s.cli import errors
 from localk8s.cli.commands import Command, Group
 from localk8s.cli.interrupts import Interrupts
 from localk8s.cli.narrators import Narrator
@@ -23,36 +24,60 @@ from localk8s.model.errors import InterruptedByUser, Localk8sError, UsageError
 from localk8s.system.environment import Environment, read_environment
 
 _EVERY_DAY, _INSIDE, _USING, _HOST = "Every day", "Getting in", "Using what runs", "This host"
-_COMMANDS: tuple[tuple[str, Any, str, str], ...] = (
-    ("start", lifecycle.start, _EVERY_DAY, "localk8s start --nodes 3 --memory 2g"),
-    ("stop", lifecycle.stop, _EVERY_DAY, "localk8s stop"),
-    ("delete", lifecycle.delete, _EVERY_DAY, "localk8s delete --yes"),
-    ("status", looking.status, _EVERY_DAY, "localk8s status -o json"),
-    ("list", looking.list_, _EVERY_DAY, "localk8s list -o name"),
-    ("demo", demo.demo, _EVERY_DAY, "localk8s demo --replicas 3"),
-    ("kubectl", access.kubectl, _INSIDE, "localk8s kubectl get nodes -o wide"),
-    ("kubeconfig", access.kubeconfig, _INSIDE, "localk8s kubeconfig --merge"),
-    ("ssh", access.ssh, _INSIDE, "localk8s ssh default -- hostname"),
-    ("ip", looking.ip, _INSIDE, "localk8s ip"),
-    ("logs", pod_logs.logs, _INSIDE, "localk8s logs --run last"),
-    ("port-forward", forwarding.port_forward, _USING, "localk8s port-forward svc/web 8080:80"),
-    ("service", services.service, _USING, "localk8s service web --url"),
-    ("tunnel", services.tunnel, _USING, "localk8s tunnel"),
-    ("hosts", services.hosts, _USING, "localk8s hosts --apply"),
-    ("proxy", forwarding.proxy, _USING, "localk8s proxy --port 0"),
-    ("cp", observing.cp, _USING, "localk8s cp ./app.tar default:/root/"),
-    ("top", observing.top, _USING, "localk8s top pods"),
-    ("doctor", host.doctor, _HOST, "localk8s doctor --nodes 3 --memory 4g"),
-    ("setup", host.setup, _HOST, "localk8s setup --driver native --yes"),
-    ("version", looking.version, _HOST, "localk8s version -o json"),
+_COMMANDS: tuple[tuple[str, str, str, str], ...] = (
+    ("start", "lifecycle:start", _EVERY_DAY, "localk8s start --nodes 3 --memory 2g"),
+    ("stop", "lifecycle:stop", _EVERY_DAY, "localk8s stop"),
+    ("delete", "lifecycle:delete", _EVERY_DAY, "localk8s delete --yes"),
+    ("status", "looking:status", _EVERY_DAY, "localk8s status -o json"),
+    ("list", "looking:list_", _EVERY_DAY, "localk8s list -o name"),
+    ("demo", "demo:demo", _EVERY_DAY, "localk8s demo --replicas 3"),
+    ("kubectl", "access:kubectl", _INSIDE, "localk8s kubectl get nodes -o wide"),
+    ("kubeconfig", "access:kubeconfig", _INSIDE, "localk8s kubeconfig --merge"),
+    ("ssh", "access:ssh", _INSIDE, "localk8s ssh default -- hostname"),
+    ("ip", "looking:ip", _INSIDE, "localk8s ip"),
+    ("logs", "pod_logs:logs", _INSIDE, "localk8s logs --run last"),
+    ("dashboard", "dashboard:dashboard", _USING, "localk8s dashboard"),
+    ("port-forward", "forwarding:port_forward", _USING, "localk8s port-forward svc/web 8080:80"),
+    ("service", "services:service", _USING, "localk8s service web --url"),
+    ("tunnel", "services:tunnel", _USING, "localk8s tunnel"),
+    ("hosts", "services:hosts", _USING, "localk8s hosts --apply"),
+    ("proxy", "forwarding:proxy", _USING, "localk8s proxy --port 0"),
+    ("cp", "observing:cp", _USING, "localk8s cp ./app.tar default:/root/"),
+    ("top", "observing:top", _USING, "localk8s top pods"),
+    ("docker-env", "docker_env:docker_env", _USING, "eval $(localk8s docker-env)"),
+    ("mount", "mount:mount", _USING, "localk8s mount .:/src"),
+    ("doctor", "host:doctor", _HOST, "localk8s doctor --nodes 3 --memory 4g"),
+    ("setup", "host:setup", _HOST, "localk8s setup --driver native --yes"),
+    ("version", "looking:version", _HOST, "localk8s version -o json"),
 )
 
-COMMAND_NAMES = (*(name for name, *_ in _COMMANDS), *image.COMMAND_NAMES, "config view")
-"""Every command, as it is typed."""
+_GROUPS: tuple[tuple[str, str, str], ...] = (
+    ("image", "image:image_app", _USING),
+    ("registry", "registry:registry_app", _USING),
+    ("config", "looking:config_app", _HOST),
+)
+"""Groups of commands; the function builds the group's ``typer.Typer``."""
 
 
-def build_app() -> typer.Typer:
-    """The whole command tree."""
+def command_names() -> tuple[str, ...]:
+    """Every command, as it is typed."""
+    names = [name for name, *_ in _COMMANDS]
+    for group, reference, _ in _GROUPS:
+        names += [f"{group} {info.name}" for info in _load(reference)().registered_commands]
+    return tuple(names)
+
+
+def _load(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(import_module(f"localk8s.cli.{module}"), name)
+
+
+def build_app(only: str = "") -> typer.Typer:
+    """The command tree.
+
+    Args:
+        only: a command or group; then nothing but that is loaded. All of it when there is none of that name.
+    """
     app = typer.Typer(
         name="localk8s",
         cls=Group,
@@ -64,24 +89,14 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_root)
-    for name, function, panel, example in _COMMANDS:
-        app.command(name, cls=Command, epilog=example, rich_help_panel=panel)(function)
-    config = typer.Typer(
-        cls=Group,
-        help="Show the configuration.",
-        epilog="localk8s config view --show-origin",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    config.callback()(_config)
-    config.command("view", cls=Command, epilog="localk8s config view --show-origin")(looking.config_view)
-    app.add_typer(image.image_app(), name="image", rich_help_panel=_USING)
-    app.add_typer(config, name="config", rich_help_panel=_HOST)
+    known = {name for name, *_ in (*_COMMANDS, *_GROUPS)}
+    for name, reference, panel, example in _COMMANDS:
+        if only in (name, "") or only not in known:
+            app.command(name, cls=Command, epilog=example, rich_help_panel=panel)(_load(reference))
+    for name, reference, panel in _GROUPS:
+        if only in (name, "") or only not in known:
+            app.add_typer(_load(reference)(), name=name, rich_help_panel=panel)
     return app
-
-
-def _config() -> None:
-    """Show the configuration."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -146,7 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours, rest = split_passthrough(words)
     session = Session(environment, rest)
     interrupts = Interrupts(
-        lambda: _fail(session, _interruption(session), json=wants_json(words, environment)), lambda: _kill(session)
+        lambda: _fail(session, _interruption(session), json=wants_json(words, environment)),
+        lambda: _kill(session),
+        lambda: session.endless,
     )
     if argv is None:
         interrupts.install()
@@ -157,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (KeyboardInterrupt, InterruptedByUser):
         interrupts.tell_once()
+        _fail_evaluation(words, environment)
         return interrupts.code
     except PipeClosed:
         with contextlib.suppress(OSError):
@@ -168,11 +186,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as exc:  # everything else is told in a sentence
         error = _translated(session, exc)
         _fail(session, error, json=wants_json(words, environment))
+        _fail_evaluation(words, environment)
         return error.exit_code
 
 
+def _fail_evaluation(words: Sequence[str], environment: Environment) -> None:
+    """Where a shell evaluates what is printed, print what evaluates to false."""
+    if "docker-env" in words[:1]:
+        sys.stdout.write(_load("docker_env:failure")(words, environment.text("SHELL")))
+
+
 def _run(session: Session, argv: Sequence[str]) -> int:
-    command = get_command(build_app())
+    completing = session.environment.text("_LOCALK8S_COMPLETE")
+    command = get_command(build_app("" if completing or not argv else argv[0]))
     code = command.main(args=list(argv), prog_name="localk8s", standalone_mode=False, obj=session)
     return code if isinstance(code, int) else 0
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from localk8s._version import __version__
+from localk8s.cli.commands import Command, Group
 from localk8s.cli.options import ClusterName, NodeName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, columns, document, line_width, show
 from localk8s.cli.session import Session
@@ -82,6 +83,24 @@ def version(ctx: typer.Context, output: Output = None) -> int:
     content = document("Version", {"version": __version__, "kubernetes": known})
     show(session.format, table=f"localk8s {__version__}", content=content, names=[__version__])
     return 0
+
+
+def config_app() -> typer.Typer:
+    """The group ``config``."""
+    app = typer.Typer(
+        cls=Group,
+        help="Show the configuration.",
+        epilog="localk8s config view --show-origin",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    app.callback()(_config)
+    app.command("view", cls=Command, epilog="localk8s config view --show-origin")(config_view)
+    return app
+
+
+def _config() -> None:
+    """Show the configuration."""
 
 
 def config_view(
