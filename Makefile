@@ -11,10 +11,10 @@ ALONE := $(ROOT) unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
 PYTEST := $(CURDIR)/$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit real vm lint format bench docs setup clean
+.PHONY: help demo test unit real vm test-minikube lint format bench docs setup clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: setup ## Start a cluster, deploy an echo server, show its answer
 	@$(ROOT) localk8s demo
@@ -29,6 +29,10 @@ real: setup ## The tests with real clusters, in a network without an uplink
 
 vm: setup ## The tests with virtual machines; minutes each
 	@$(ALONE) $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
+
+test-minikube: $(READY) ## A real minikube on PATH: LOCALK8S_TEST_VM_DRIVER=none|ssh|docker|… [LOCALK8S_TEST_KUBERNETES=1.20.2]
+	@$(ROOT) LOCALK8S_TEST_VM_DRIVER='$(LOCALK8S_TEST_VM_DRIVER)' LOCALK8S_TEST_KUBERNETES='$(LOCALK8S_TEST_KUBERNETES)' \
+		LOCALK8S_TEST_MINIKUBE_ARGS='$(LOCALK8S_TEST_MINIKUBE_ARGS)' $(PYTEST) -v -rs tests/contract/test_minikube.py -k RealMinikube $(ARGS)
 
 lint: $(READY) ## Style, types, floors, generated parts
 	@$(BIN)/ruff check .
