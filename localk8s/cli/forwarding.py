@@ -18,8 +18,9 @@ _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 _WHERE = "Where to listen"
 
 
-def until_interrupted() -> int:
+def until_interrupted(session: Session) -> int:
     """Wait for Ctrl-C (or SIGTERM), which is how these commands end: 0."""
+    session.endless = True
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
     return 0
@@ -79,7 +80,7 @@ def port_forward(
             ),
             names=[f"{each.address}:{each.port}" for each in found],
         )
-        return until_interrupted()
+        return until_interrupted(session)
 
 
 def proxy(
@@ -109,7 +110,7 @@ def proxy(
     with session.cluster.proxy(address=address, port=int(port), commands=commands) as served:
         content = document("Proxy", {"cluster": session.name, "url": served.url})
         show(session.format, table=served.url, content=content, names=[served.url])
-        return until_interrupted()
+        return until_interrupted(session)
 
 
 def complain(sentence: str) -> None:

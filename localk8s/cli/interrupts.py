@@ -14,6 +14,8 @@ from types import FrameType
 
 PATIENCE = 0.8
 """Seconds between the signal and the watchdog's end of the process."""
+TIDYING = 8.0
+"""The same for a command that the user ends by Ctrl-C, and that may have something to take back from the cluster."""
 _WORDS = 1.0
 """Seconds that saying the sentence may take."""
 
@@ -24,11 +26,13 @@ class Interrupts:
     Args:
         tell: says the sentence; called at most once, by whoever comes first.
         kill: ends the commands that run.
+        endless: whether the command that runs is one that only Ctrl-C ends: then that is its good end, with exit code 0.
     """
 
-    def __init__(self, tell: Callable[[], None], kill: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[], None], kill: Callable[[], None], endless: Callable[[], bool] = lambda: False) -> None:
         self._tell = tell
         self._kill = kill
+        self._endless = endless
         self._telling = threading.Lock()
         self._told = threading.Event()
         self.code = 128 + signal.SIGINT
@@ -49,11 +53,12 @@ class Interrupts:
         self._told.wait(_WORDS)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.code = 128 + number
+        endless = self._endless()
+        self.code = 0 if endless else 128 + number
         if self.raised:
             return  # it is ending already
         self.raised = True
-        watchdog = threading.Timer(PATIENCE, self._end)
+        watchdog = threading.Timer(TIDYING if endless else PATIENCE, self._end)
         watchdog.daemon = True
         watchdog.start()
         raise KeyboardInterrupt

@@ -77,6 +77,7 @@ def _live(session: Session, usage: Usage, *, pods: bool) -> int:
 
     from localk8s.model.errors import Localk8sError
 
+    session.endless = True
     with contextlib.suppress(KeyboardInterrupt), Live(console=Console(), screen=True, auto_refresh=False) as live:
         while True:
             live.update(Text(_table(usage, pods=pods) + "\nCtrl-C ends it."), refresh=True)

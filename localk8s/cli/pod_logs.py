@@ -73,6 +73,7 @@ def logs(
     if not follow:
         _print(session.cluster.pod_logs(target or "", selector=selector, namespace=namespace, lines=int(lines)))
         return 0
+    session.endless = True
     with (
         contextlib.suppress(KeyboardInterrupt),
         session.cluster.follow_pod_logs(target or "", selector=selector, namespace=namespace, lines=int(lines)) as lines_,

@@ -137,7 +137,7 @@ def tunnel(
         if not quiet and not running.services:
             sys.stderr.write("No service of type LoadBalancer yet; waiting for one (Ctrl-C ends it).\n")
             sys.stderr.flush()
-        return until_interrupted()
+        return until_interrupted(session)
 
 
 def _tell_tunnelled(format_: Format, service: Tunnelled) -> None:

@@ -36,6 +36,8 @@ class Session:
         self.verbose = False
         self.verb = ""
         """``start``, ``stop`` or ``delete`` while one of them runs; for what Ctrl-C says."""
+        self.endless = False
+        """Set by a command that only Ctrl-C ends, once it has begun its work."""
         self.name = DEFAULT_CLUSTER
         self.narrator = Narrator()
 

@@ -262,6 +262,30 @@ class Uses:
             with LogFollower(client, pods_path(client, wanted, selector, namespace), tail=lines) as follower:
                 yield follower
 
+    @contextlib.contextmanager
+    def dashboard(self, *, ui: str = "built-in", port: int = 0) -> Iterator[str]:
+        """A page that shows the cluster live, on this host's loopback while the block runs; yields its address.
+
+        Args:
+            ui: ``built-in``; or one that is installed: ``headlamp``, ``kubernetes-dashboard``, ``minikube``.
+            port: 0 for any that is free.
+
+        Raises:
+            UsageError: nobody knows that ``ui``.
+            NotFoundError: there is no such cluster, or the ``ui`` is not installed in it.
+            PrerequisiteError: the port is taken.
+            WrongStateError, KubernetesError: the API does not answer, or refused.
+        """
+        from localk8s.helpers.dashboard import BUILT_IN, forward_installed, serve_dashboard
+
+        routes = self._has(Feature.HOST_ROUTES)
+        with self._asked() as client, contextlib.ExitStack() as stack:
+            if ui == BUILT_IN:
+                page = serve_dashboard(client, title=self.name, nodes=self._addresses(), routes=routes, port=port)
+            else:
+                page = forward_installed(client, ui, direct=routes, port=port)
+            yield stack.enter_context(page)
+
     def _addresses(self) -> tuple[str, ...]:
         """One node's address: node ports answer on each."""
         return tuple(node.address for node in self.nodes()[:1] if node.address)

@@ -18,6 +18,8 @@ from localk8s.model.errors import KubernetesError, NotFoundError, NotSupportedEr
 from localk8s.model.progress import Reporter
 
 MOST_WAIT = 3600.0
+_NO_HTTP = frozenset({22, 25, 53, 3306, 5432, 5672, 6379, 9092, 27017})
+"""Ports that are well known for something else."""
 
 
 class Way(StrEnum):
@@ -34,7 +36,7 @@ class ServiceAddress:
     """One port of a service, at one address."""
 
     url: str
-    """``http://HOST:PORT``; ``https`` where name, number or appProtocol say so, ``udp`` and ``sctp`` for those."""
+    """``http://HOST:PORT``; ``https`` where name, number or appProtocol say so, ``tcp`` for well-known others, ``udp``."""
     host: str
     port: int
     """Where it answers."""
@@ -63,6 +65,8 @@ def scheme(port: Mapping[str, Any]) -> str:
     protocol = str(port.get("protocol") or "TCP").lower()
     if protocol != "tcp":
         return protocol
+    if port["port"] in _NO_HTTP:
+        return "tcp"
     told = str(port.get("appProtocol") or port.get("name") or "").lower()
     return "https" if told.startswith(("https", "tls")) or (not told and port["port"] in (443, 8443)) else "http"
 

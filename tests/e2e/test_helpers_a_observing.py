@@ -113,7 +113,8 @@ def test_files_and_directories_come_and_go(talking: Cluster, door: RealDoor, tmp
     assert (tmp_path / "run.sh").read_text() == "#!/bin/sh\n"
     door.fail("cp", "default:/no/such", str(tmp_path / "x"), code=3)
     door.fail("cp", str(tree), "nowhere:/x", code=3)
-    assert "localk8s" not in door.do("ssh", "default", "--", "ls", "/root", "/tmp")
+    left = door.do("ssh", "default", "--", "ls", "/root", "/tmp")
+    assert "localk8s-cp" not in left and ".localk8s.tar" not in left
 
 
 def test_the_proxy_serves_programs_and_no_pages(talking: Cluster, door: RealDoor) -> None:

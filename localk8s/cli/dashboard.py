@@ -1,0 +1,85 @@
+"""``dashboard``: the cluster as a page in the browser, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from localk8s.cli.forwarding import until_interrupted
+from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
+from localk8s.cli.output import Format, document, show
+from localk8s.cli.session import Session
+from localk8s.model.errors import UsageError
+from localk8s.system.environment import Environment
+from localk8s.system.host import is_root
+
+_FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
+_WHAT = "What to open"
+
+
+def why_not_open(environment: Environment, platform: str, *, root: bool, kernel: str) -> str:
+    """Why no browser is opened here; empty when one can be.
+
+    Args:
+        environment: of this process.
+        platform: as ``sys.platform``.
+        root: whether this process may do everything.
+        kernel: the kernel's release.
+    """
+    if root:
+        return "browsers are not opened as root"
+    if environment.text("WSL_DISTRO_NAME") or "microsoft" in kernel.lower():
+        return "in WSL, open it in Windows"
+    if platform.startswith("linux") and not (environment.text("DISPLAY") or environment.text("WAYLAND_DISPLAY")):
+        return "there is no display"
+    return ""
+
+
+def dashboard(
+    ctx: typer.Context,
+    cluster: ClusterName = None,
+    url: Annotated[bool, typer.Option("--url", help="Only print the address.", rich_help_panel=_WHAT)] = False,
+    ui: Annotated[
+        str,
+        typer.Option(
+            "--ui",
+            metavar="NAME",
+            help="built-in (default), or one that is installed: headlamp, kubernetes-dashboard, minikube.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = "built-in",
+    port: Annotated[
+        str, typer.Option("--port", "-p", metavar="PORT", help="Local port (default 0: any free).", rich_help_panel=_WHAT)
+    ] = "0",
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> int:
+    """Show the cluster live in the browser, until Ctrl-C.
+
+    The page is served on this host's loopback only, to who has the address with its token, and shows without changing anything.
+    """
+    session: Session = ctx.obj
+    session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
+    if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
+        raise UsageError(f"--port {port!r} is no port.", hint="localk8s dashboard --port 0")
+    with session.cluster.dashboard(ui=ui, port=int(port)) as address:
+        content = document("Dashboard", {"cluster": session.name, "url": address})
+        show(session.format, table=address, content=content, names=[address])
+        if not url and session.format is Format.TABLE:
+            _open(session, address)
+        return until_interrupted(session)
+
+
+def _open(session: Session, address: str) -> None:
+    kernel = os.uname().release if hasattr(os, "uname") else ""
+    why = why_not_open(session.environment, sys.platform, root=is_root(), kernel=kernel)
+    if not why:
+        import webbrowser
+
+        why = "" if webbrowser.open(address) else "no browser was found"
+    sys.stderr.write(f"Open it in a browser ({why}). Ctrl-C ends it.\n" if why else "It is in your browser. Ctrl-C ends it.\n")
+    sys.stderr.flush()
