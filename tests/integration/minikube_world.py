@@ -107,6 +107,7 @@ class World:
         monkeypatch.setenv("HOME", str(root / "home"))
         monkeypatch.setenv("PATH", f"{self._programs(root / 'bin')}:{os.environ['PATH']}")
         monkeypatch.delenv("KUBECONFIG", raising=False)
+        monkeypatch.setenv("LOCALK8S_OFFLINE", "0")
 
     @staticmethod
     def _programs(folder: Path) -> Path:

@@ -255,7 +255,16 @@ def test_trap_2_2_a_status_that_hangs_is_not_waited_for(world: World) -> None:
     world.set_machine(PROFILE, apiserver="Paused")  # the API hangs too
     status = world.driver().inspect(spec)
     assert status.state is ClusterState.UNKNOWN and status.reasons == ("neither minikube nor the API answered within 1.8 s",)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30
+
+
+def test_a_cluster_that_localk8s_stopped_is_stopped_even_when_minikube_takes_its_time(world: World) -> None:
+    spec = world.spec()
+    create(world, spec)
+    world.driver().stop(spec, Told())
+    world.scenario(status="hang")
+    status = world.driver().inspect(spec)
+    assert status.state is ClusterState.STOPPED and status.nodes[0].state is NodeState.STOPPED
 
 
 def test_trap_2_2_an_api_server_that_is_down_is_broken(world: World) -> None:
@@ -546,6 +555,12 @@ def test_trap_4_1_ready_means_that_a_name_resolves(world: World, monkeypatch: py
     assert "for cluster DNS" in caught.value.message and says in caught.value.message
 
 
+@pytest.mark.parametrize("vm", ["docker", "none"])
+def test_a_host_without_a_route_to_services_asks_the_dns_servers_themselves(world: World, vm: str) -> None:
+    world.scenario(services_at="127.0.0.77")  # nobody listens there
+    create(world, none_spec(world) if vm == "none" else world.spec())
+
+
 def test_ready_means_that_nodes_are_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle.Wanted, "__init__", _short_limits(lifecycle.Wanted.__init__))
     world.scenario(nodes="notready")
@@ -669,7 +684,7 @@ def test_findings_about_each_kind_of_machine(world: World, tmp_path: Path) -> No
 def test_doctor_says_what_is_missing_for_a_start_without_a_network(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALK8S_OFFLINE", "1")
     (cache,) = [finding for finding in world.driver().check(wish()) if finding.subject == "cache"]
-    assert cache.severity is Severity.ERROR
+    assert cache.severity is Severity.WARNING
     for part in ("kubeadm v1.20.2", "kubelet v1.20.2", "kubectl v1.20.2", "kicbase", "images of Kubernetes v1.20.2"):
         assert part in cache.message
     machine = world.driver()._context.host.facts().architecture

@@ -23,6 +23,11 @@ class ApiView:
     reason: str = ""
     """Why it did not answer."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether nobody listens there, which is known at once, and not for want of time."""
+        return "refused the connection" in self.reason
+
 
 def ask_api(kubeconfig: Path, profile: str, cluster: str, *, timeout: float) -> ApiView:
     """The nodes that the API knows. Never raises: no answer is an answer.

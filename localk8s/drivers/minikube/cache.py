@@ -91,6 +91,11 @@ def missing(home: Home, wanted: Wanted) -> tuple[str, ...]:
     return tuple(lacking)
 
 
+def on_this_host(version: KubernetesVersion, root: Path = Path("/var/lib/minikube/binaries")) -> bool:
+    """Whether this host, as the node of an earlier cluster, has the programs already: minikube then copies none."""
+    return all((root / str(version) / name).is_file() for name in PROGRAMS)
+
+
 def has_preload(home: Home, wanted: Wanted) -> bool:
     """Whether the archive of all images is there, of whichever generation."""
     runtime = "cri-o" if wanted.runtime == "crio" else wanted.runtime

@@ -9,6 +9,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from localk8s.drivers.minikube import cache
 from localk8s.drivers.minikube.choice import Chooser, node_size, remote_target
@@ -60,6 +61,15 @@ def look(spec: ClusterSpec, options: Options, around: Surroundings) -> tuple[Fin
     found += _size_findings(spec, driver, around.facts)
     found += _cache_findings(spec, options, driver, around)
     return tuple(found)
+
+
+def has_default_route(table: Path = Path("/proc/net/route")) -> bool:
+    """Whether packets could leave this host at all; True where that cannot be seen. Sends nothing."""
+    try:
+        lines = table.read_text(encoding="ascii").splitlines()[1:]
+    except (OSError, UnicodeDecodeError):
+        return True
+    return any(line.split()[1:2] == ["00000000"] for line in lines)
 
 
 def _driver_findings(driver: VmDriver, options: Options, around: Surroundings) -> Iterator[Finding]:
@@ -147,10 +157,11 @@ def _cache_findings(spec: ClusterSpec, options: Options, driver: VmDriver, aroun
         return
     runtime = options.runtime or "docker"
     wanted = cache.Wanted(spec.kubernetes_version, runtime, driver, around.facts.architecture)
-    if lacking := cache.missing(around.home, wanted):
+    on_host = cache.on_this_host(spec.kubernetes_version) if driver.kind is Kind.NONE else False
+    if not on_host and (lacking := cache.missing(around.home, wanted)):
         have = ", ".join(cache.cached_versions(around.home, around.facts.architecture))
         more = f" It has the programs of {have}." if have else ""
         message = f"Without a network minikube would lack {', '.join(lacking)} in {around.home.cache}.{more}"
-        yield Finding(Severity.ERROR, "cache", message, "localk8s start --driver minikube --artifacts DIRECTORY")
+        yield Finding(Severity.WARNING, "cache", message, "localk8s start --driver minikube --artifacts DIRECTORY")
     else:
         yield Finding(Severity.OK, "cache", f"minikube's cache has all of Kubernetes {spec.kubernetes_version}.")

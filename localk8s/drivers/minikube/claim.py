@@ -26,6 +26,8 @@ class Claim:
     vm_driver: str
     finished: bool = False
     """Whether a start ever came to its end: before that the profile may be half made."""
+    stopped: bool = False
+    """Whether localk8s stopped it last; counts only while neither minikube nor the API says anything."""
 
 
 class Claims:
@@ -60,19 +62,28 @@ class Claims:
                 home=str(content["home"]),
                 vm_driver=str(content["vmDriver"]),
                 finished=content["finished"] is True,
+                stopped=content.get("stopped") is True,
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def save(self, claim: Claim) -> None:
         """Write ``claim``, whole or not at all."""
-        content = {"profile": claim.profile, "home": claim.home, "vmDriver": claim.vm_driver, "finished": claim.finished}
+        content = {
+            "profile": claim.profile,
+            "home": claim.home,
+            "vmDriver": claim.vm_driver,
+            "finished": claim.finished,
+            "stopped": claim.stopped,
+        }
         write_atomic(self.directory(claim.cluster) / "claim.json", json.dumps(content, indent=2) + "\n")
 
-    def finish(self, claim: Claim) -> None:
-        """Note that a start came to its end."""
-        if not claim.finished:
-            self.save(replace(claim, finished=True))
+    def note(self, cluster: str, *, stopped: bool) -> None:
+        """Note that a start came to its end, or a stop did."""
+        claim = self.load(cluster)
+        wanted = claim and replace(claim, finished=claim.finished or not stopped, stopped=stopped)
+        if wanted is not None and wanted != claim:
+            self.save(wanted)
 
     def drop(self, cluster: str) -> None:
         """Forget the cluster, its kubeconfig included. Forgetting what is not there succeeds."""

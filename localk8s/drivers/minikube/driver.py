@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
 from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle
+from localk8s.drivers.minikube.checks import has_default_route
 from localk8s.drivers.minikube.choice import Chooser, kubernetes_version, node_size
 from localk8s.drivers.minikube.claim import Claims
 from localk8s.drivers.minikube.docker_env import parse_docker_env, refuse_docker_env
@@ -116,6 +118,8 @@ class MinikubeDriver:
         version = kubernetes_version(spec, tool, self._context.artifacts)
         wished["vm-driver"] = driver.name
         wished["container-runtime"] = chooser.runtime(options, driver, version)
+        if driver.kind in (Kind.NONE, Kind.SSH) and wished["container-runtime"] != "docker":
+            wished.setdefault("cni", "bridge")  # what minikube would choose: no image has to be pulled for it
         return replace(spec, kubernetes_version=version, size=size, options=wished)
 
     def changes(self, recorded: ClusterSpec, wanted: ClusterSpec) -> tuple[Change, ...]:
@@ -248,9 +252,11 @@ class MinikubeDriver:
         done = session.tool.run(arguments.docker_env(session.profile), timeout=2 * QUESTION)
         return parse_docker_env(done, spec.name)
 
-    @property
+    @cached_property
     def _offline(self) -> bool:
-        return self._context.environment.get("LOCALK8S_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+        """Whether nothing may be fetched, or could be."""
+        said = self._context.environment.get("LOCALK8S_OFFLINE", "").lower()
+        return said in ("1", "true", "yes", "on") or (said == "" and not has_default_route())
 
     def _settings_for(self, spec: ClusterSpec) -> dict[str, str]:
         """The configuration's section; a cluster that is there keeps what it was made with."""

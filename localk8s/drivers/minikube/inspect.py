@@ -37,6 +37,9 @@ def inspect(session: Session, spec: ClusterSpec) -> ClusterStatus:
         view = api.result()
     if report is not None and report.answer is Answer.NOT_FOUND:
         return _without_profile(session, spec)
+    claim = session.claims.load(spec.name)
+    if report is None and view.refused and claim is not None and claim.stopped:
+        report = StatusReport(Answer.NODES, tuple(_stopped_machine(name) for name in config.machine_names))
     return judge(session.name_option, spec, config, report, view)
 
 
@@ -127,6 +130,11 @@ def _seen(name: str, node: ProfileNode, view: ApiView, *, alone: bool) -> Mappin
         if found["metadata"]["name"] == name or (node.address and live_address(found) == node.address and alone):
             return found
     return nodes[0] if alone and len(nodes) == 1 else None
+
+
+def _stopped_machine(name: str) -> MachineStatus:
+    """What minikube would say about a machine that localk8s stopped, had it had the time."""
+    return MachineStatus(name, "Stopped", "Stopped", "Stopped", "Stopped", worker=False)
 
 
 def _ask_minikube(session: Session) -> StatusReport | None:

@@ -67,9 +67,7 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
     _mend_kubeconfig(session)
     _wait(session, wanted, report)
     prefill.give_echo(session, wanted.spec, wanted.options, wanted.driver, artifacts, report, wanted.architecture)
-    claim = session.claims.load(session.cluster)
-    if claim is not None:
-        session.claims.finish(claim)
+    session.claims.note(session.cluster, stopped=False)
 
 
 def _prepare(session: Session, wanted: Wanted) -> tuple[ProfileConfig | None, bool]:
@@ -224,8 +222,14 @@ def stop(session: Session, options: Options, report: Reporter) -> None:
         Localk8sError: minikube failed and something still runs.
     """
     end_orphans(session.profile, session.kubeconfig)
-    if session.config() is None or _is_off(session):
+    if session.config() is None:
         return
+    if not _is_off(session):
+        _switch_off(session, options, report)
+    session.claims.note(session.cluster, stopped=True)
+
+
+def _switch_off(session: Session, options: Options, report: Reporter) -> None:
     try:
         session.follow(
             arguments.stop(session.profile),

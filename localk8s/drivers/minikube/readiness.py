@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +40,8 @@ timeout 3 dd bs=1 count=$(($1 * 256 + $2)) <&3 2>/dev/null | base64
 
 
 @dataclass(frozen=True, slots=True)
-class DnsService:
-    """Cluster DNS as the API describes it."""
+class DnsServer:
+    """Cluster DNS, or one server of it, as the API describes it."""
 
     address: str
     port: int
@@ -103,39 +103,61 @@ def look_at_nodes(client: RestClient, count: int) -> Readiness:
     return next((judged for node in nodes if not (judged := judge_node(node))), READY)
 
 
-def look_at_dns(client: RestClient, ask: Callable[[DnsService, str], Answer], domain: str) -> Readiness:
-    """Whether the API server's own name resolves to its own service address."""
-    services = {
-        name: client.get(api_path("v1", "services", namespace=space, name=name), timeout=_LOOK) for space, name in _SERVICES
-    }
-    dns = dns_service(services["kube-dns"])
-    if dns is None:
-        return Readiness(False, "the DNS service has no address")
-    name = f"kubernetes.default.svc.{domain}"
-    return judge_dns(ask(dns, name), name, str(services["kubernetes"]["spec"].get("clusterIP") or ""))
+def look_at_dns(client: RestClient, ask: Callable[[DnsServer, str], Answer], domain: str) -> Readiness:
+    """Whether the API server's own name resolves to its own service address.
 
-
-_SERVICES = (("kube-system", "kube-dns"), ("default", "kubernetes"))
-
-
-def dns_service(service: Mapping[str, Any]) -> DnsService | None:
-    """Where cluster DNS listens, from its Service; None when it has no address."""
-    spec = service.get("spec") or {}
-    address = str(spec.get("clusterIP") or "")
-    if not re.fullmatch(r"[0-9a-fA-F.:]+", address):
-        return None
-    ports = [
-        int(port["port"]) for port in spec.get("ports") or () if port.get("protocol") == "TCP" and port.get("name") != "metrics"
+    The DNS service's address is asked first; then the servers behind it, because a host without a default route reaches
+    pods but no service.
+    """
+    services = [
+        client.get(api_path("v1", "services", namespace=space, name=name), timeout=_LOOK)
+        for space, name in (("kube-system", "kube-dns"), ("default", "kubernetes"))
     ]
-    return DnsService(address, ports[0] if ports else 53)
+    behind = client.get(api_path("v1", "endpoints", namespace="kube-system", name="kube-dns"), timeout=_LOOK)
+    name = f"kubernetes.default.svc.{domain}"
+    judged = Readiness(False, "the DNS service has no address")
+    for server in (*dns_service(services[0]), *dns_endpoints(behind)):
+        try:
+            judged = judge_dns(ask(server, name), name, str(services[1]["spec"].get("clusterIP") or ""))
+        except KubernetesError as exc:
+            judged = Readiness(False, exc.message.rstrip("."))
+        if judged:
+            break
+    return judged
 
 
-def _ask_from_here(dns: DnsService, name: str) -> Answer:
+def dns_service(service: Mapping[str, Any]) -> tuple[DnsServer, ...]:
+    """Where cluster DNS listens, from its Service; nothing while it has no address."""
+    spec = service.get("spec") or {}
+    ports = _tcp_ports(spec.get("ports"))
+    address = str(spec.get("clusterIP") or "")
+    return (DnsServer(address, ports[0] if ports else 53),) if _ADDRESS.fullmatch(address) else ()
+
+
+def dns_endpoints(endpoints: Mapping[str, Any]) -> tuple[DnsServer, ...]:
+    """The ready servers behind the Service."""
+    return tuple(
+        DnsServer(str(address["ip"]), port)
+        for subset in endpoints.get("subsets") or ()
+        for address in subset.get("addresses") or ()
+        for port in _tcp_ports(subset.get("ports"))[:1]
+        if _ADDRESS.fullmatch(str(address["ip"]))
+    )
+
+
+_ADDRESS = re.compile(r"[0-9a-fA-F.:]+")
+
+
+def _tcp_ports(ports: Sequence[Mapping[str, Any]] | None) -> list[int]:
+    return [int(port["port"]) for port in ports or () if port.get("protocol") == "TCP" and port.get("name") != "metrics"]
+
+
+def _ask_from_here(dns: DnsServer, name: str) -> Answer:
     return query(dns.address, name, port=dns.port, timeout=2.0, tcp=True)
 
 
-def _asker(node: Node) -> Callable[[DnsService, str], Answer]:
-    def ask(dns: DnsService, name: str) -> Answer:
+def _asker(node: Node) -> Callable[[DnsServer, str], Answer]:
+    def ask(dns: DnsServer, name: str) -> Answer:
         question = encode_question(0x6B38, name, RecordType.A)
         packed = struct.pack("!H", len(question)) + question
         text = "".join(f"\\x{byte:02x}" for byte in packed)

@@ -37,6 +37,8 @@ class Api(BaseHTTPRequestHandler):
             self._json({"kind": "NodeList", "items": self._nodes()})
         elif path == "/api/v1/namespaces/kube-system/services/kube-dns":
             self._json(self._dns_service())
+        elif path == "/api/v1/namespaces/kube-system/endpoints/kube-dns":
+            self._json(self._dns_endpoints())
         elif path == "/api/v1/namespaces/default/services/kubernetes":
             self._json({"metadata": {"name": "kubernetes"}, "spec": {"clusterIP": KUBERNETES}})
         else:
@@ -63,7 +65,14 @@ class Api(BaseHTTPRequestHandler):
     def _dns_service(self) -> dict[str, Any]:
         port = load(self.root / "servers" / f"{self.profile}.json")["dns"]
         ports = [{"name": "dns", "protocol": "UDP", "port": port}, {"name": "dns-tcp", "protocol": "TCP", "port": port}]
-        return {"metadata": {"name": "kube-dns"}, "spec": {"clusterIP": "127.0.0.1", "ports": ports}}
+        address = load(self.root / "scenario.json").get("services_at", "127.0.0.1")
+        return {"metadata": {"name": "kube-dns"}, "spec": {"clusterIP": address, "ports": ports}}
+
+    def _dns_endpoints(self) -> dict[str, Any]:
+        port = load(self.root / "servers" / f"{self.profile}.json")["dns"]
+        ports = [{"name": "metrics", "protocol": "TCP", "port": 9153}, {"name": "dns-tcp", "protocol": "TCP", "port": port}]
+        addresses = [{"ip": "127.0.0.1"}]
+        return {"metadata": {"name": "kube-dns"}, "subsets": [{"addresses": addresses, "ports": ports}]}
 
     def _state(self) -> dict[str, Any]:
         return load(self.root / "machines" / f"{self.profile}.json")
