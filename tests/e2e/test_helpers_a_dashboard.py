@@ -129,7 +129,7 @@ def test_five_hundred_pods_are_drawn_quickly(page: Page, talking: Cluster) -> No
         manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
         client.post("/api/v1/namespaces/default/pods", manifest)
     _tab(page, "pods")
-    page.wait("document.querySelectorAll('tbody tr').length >= 501", 10)
+    page.wait("document.querySelectorAll('tbody tr').length >= 501", 15)
     measure = """new Promise((done) => {
       const began = performance.now();
       document.querySelector('#search').value = 'many-4';

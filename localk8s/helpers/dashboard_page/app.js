@@ -286,7 +286,10 @@ function keys(event) {
   if (event.key === "/") { event.preventDefault(); $("search").focus(); }
   else if (event.key === "t") theme();
   else if (/^[1-7]$/.test(event.key)) show(TABS[event.key - 1]);
-  else if (row && event.key === "Enter") openDetails(shown, row.dataset.uid);
+  else if (row && event.key === "Enter") {
+    event.preventDefault(); // or the same key would press the button that gets the focus
+    openDetails(shown, row.dataset.uid);
+  }
   else if (row && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
     event.preventDefault();
     (event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling)?.focus();
