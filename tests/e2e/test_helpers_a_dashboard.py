@@ -122,7 +122,7 @@ def test_it_fits_every_screen(page: Page, width: int, dark: bool, tmp_path: Path
 
 
 def test_five_hundred_pods_are_drawn_quickly(page: Page, talking: Cluster) -> None:
-    client = talking.client()
+    client = talking.client(timeout=120)
     for number in range(500):
         name = f"many-{number:03}"
         spec = {"nodeName": "nowhere", "containers": [{"name": "a", "image": "localk8s.dev/echo:1"}]}
