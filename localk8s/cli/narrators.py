@@ -144,6 +144,7 @@ class PlainNarrator(Narrator):
         super().__init__(clock)
         self._verbose = verbose
         self._stream = stream or sys.stderr
+        self._last = ""
 
     def say(self, text: str) -> None:
         """Write the line."""
@@ -157,12 +158,13 @@ class PlainNarrator(Narrator):
             self.say(f"    $ {line}")
 
     def moved(self, step: RunningStep) -> None:
-        """Write a line now and then."""
+        """Write a line now and then, if there is something new to say."""
         now = self.clock()
-        if now - max(step.told, step.started) >= _SELDOM:
-            step.told = now
-            share = "" if step.fraction is None else f"{step.fraction:4.0%}  "
-            self.say(f"    {share}{step.detail or step.title}")
+        share = "" if step.fraction is None else f"{step.fraction:4.0%}  "
+        line = f"    {share}{step.detail or step.title}"
+        if now - max(step.told, step.started) >= _SELDOM and line != self._last:
+            step.told, self._last = now, line
+            self.say(line)
 
     def ended(self, step: RunningStep, seconds: float) -> None:
         """Write the line."""
