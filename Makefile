@@ -11,7 +11,7 @@ ALONE := $(ROOT) unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
 PYTEST := $(CURDIR)/$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit real vm test-minikube lint format bench docs setup clean
+.PHONY: help demo test unit fakes tools real vm test-minikube lint format bench docs setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,12 +19,18 @@ help: ## Show this list
 demo: setup ## Start a cluster, deploy an echo server, show its answer
 	@$(ROOT) localk8s demo
 
-test: setup unit real ## Pass every test, the real clusters included
+test: setup tools unit fakes real ## Pass every test, the real clusters included
 
-unit: $(READY) ## The quick loop: everything that needs no cluster
-	@$(PYTEST) -n 2 --dist loadscope -m 'not real and not vm' $(ARGS)
+unit: $(READY) ## The quick loop: pure code, parsers, the command line over a fake driver
+	@$(PYTEST) -n 2 --dist loadscope tests/unit $(ARGS)
 
-real: setup ## The tests with real clusters, in a network without an uplink
+fakes: $(READY) ## Whole lives without a cluster: a fake minikube, a real HTTP server, real packages
+	@$(PYTEST) -n 2 --dist loadscope -m 'not real and not vm' tests/contract tests/integration tests/e2e $(ARGS)
+
+tools: ## Install from Debian's packages what only the tests need
+	@scripts/test-tools
+
+real: setup tools ## The tests with real clusters, in a network without an uplink
 	@$(ALONE) $(PYTEST) -p no:cacheprovider -m 'real and not vm' $(ARGS)
 
 vm: setup ## The tests with virtual machines; minutes each
