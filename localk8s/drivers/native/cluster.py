@@ -17,6 +17,7 @@ from localk8s.drivers.native.machine import NativeNode, release
 from localk8s.drivers.native.network import (
     connect_node,
     has_uplink,
+    link_exists,
     node_batch,
     run_batch,
 )
@@ -95,7 +96,7 @@ class NativeCluster:
         """Bring ``node`` up, if it is off, with its network; its supervisor starts everything else."""
         nodes = self.plan.nodes(self.spec.nodes)
         uplink = has_uplink(self.runner)
-        if node.process() is None:
+        if node.process() is None or not link_exists(self.runner, node.plan.link):  # its cable may be elsewhere
             node.group.make()
             node.kill()  # what may be left of a boot that was killed half-way
             prepare_disk(self.runner, self._disk(node.plan), self.spec.size.disk)

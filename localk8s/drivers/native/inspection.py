@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from localk8s.drivers.native.machine import NativeNode
 from localk8s.kube.readiness import node_state
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm.parameters import ADMIN_CONF, API_PORT
-from localk8s.model.errors import Localk8sError
+from localk8s.model.errors import Localk8sError, WrongStateError
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
 
 API_LIMIT = 1.5
@@ -57,6 +58,9 @@ def _status(
 
 
 def _api_nodes(cluster: NativeCluster) -> dict[str, Any]:
+    if not has_bridge(cluster.plan.bridge):
+        # The cluster may have been started in another network namespace: nothing is asked by this one's uplink.
+        raise WrongStateError("its bridge is not in this network.", hint="localk8s start")
     text = cluster.control_plane.read(ADMIN_CONF).decode()
     items = RestClient.from_kubeconfig(text, timeout=API_LIMIT).get("/api/v1/nodes")["items"]
     return {item["metadata"]["name"]: item for item in items}
@@ -80,6 +84,14 @@ def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: 
     else:
         state, reason = node_state(found[node.name])
     return NodeStatus(node.name, node.role, state, node.address, cluster.spec.size, reason)
+
+
+def has_bridge(name: str) -> bool:
+    """Whether this process's network has a link of that name."""
+    try:
+        return socket.if_nametoindex(name) > 0
+    except OSError:
+        return False
 
 
 def down_services(process: int) -> tuple[str, ...]:
