@@ -55,10 +55,13 @@ class OnTheFake(DriverContract):
             text = f"import runpy\nrunpy.run_path({str(FAKE / name)!r}, run_name='__main__')\n"
             (programs / name).write_text(f"#!{sys.executable} -ISB\n{text}")
             (programs / name).chmod(0o755)
+        config = root / "config.yaml"
+        config.write_text("sources: {offline: true}\n")  # nothing is ever fetched for a test
         environment = {
             "FAKE_MINIKUBE_WORLD": str(root),
             "HOME": str(root / "home"),
             "KUBECONFIG": str(path),
+            "LOCALK8S_CONFIG": str(config),
             "LOCALK8S_HOME": str(root / "l8s"),
             "LOCALK8S_OFFLINE": "0",
             "PATH": f"{programs}:{os.environ['PATH']}",
