@@ -27,8 +27,9 @@ unit: $(READY) ## The quick loop: pure code, parsers, the command line over a fa
 fakes: $(READY) ## Whole lives without a cluster: a fake minikube, a real HTTP server, real packages
 	@$(PYTEST) -n 2 --dist loadscope -m 'not real and not vm' tests/contract tests/integration tests/e2e $(ARGS)
 
-tools: ## Install from Debian's packages what only the tests need
+tools: $(READY) ## Install from Debian's packages what only the tests need, and build Vagrant's box
 	@scripts/test-tools
+	@$(BIN)/localk8s setup --driver vagrant --yes
 
 real: setup tools ## The tests with real clusters, in a network without an uplink
 	@$(ALONE) $(PYTEST) -p no:cacheprovider -m 'real and not vm' $(ARGS)
