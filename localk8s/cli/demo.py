@@ -94,5 +94,5 @@ def _table(session: Session, result: DemoResult) -> str:
         lines.append(f"  pod {answer.pod} on {answer.node or 'an unknown node'}")
         lines.append(f"  {answer.method} {answer.path} {answer.protocol} · client {answer.client}")
         lines += [f"  {name}: {value}" for name, value in answer.headers.items()]
-    lines += [f"  {label:8} {command}" for label, command in zip(("by hand:", ""), result.by_hand, strict=True)]
+    lines += ["  by hand:", *(f"    {command}" for command in result.by_hand)]
     return "\n".join(lines) + "\n"

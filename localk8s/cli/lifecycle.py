@@ -167,10 +167,14 @@ def announce(session: Session, plan: Plan, *, dry_run: bool = False) -> None:
         session.narrator.event("plan", **plan_content(plan))
     elif plan.action is not Action.NOTHING and not dry_run:
         version = str(plan.spec.kubernetes_version or "").removeprefix("v")
-        parts = [f'cluster "{plan.spec.name}"', f"{plan.spec.driver} driver ({plan.driver.source})"]
+        parts = [f'cluster "{plan.spec.name}"', f"{plan.spec.driver} driver ({_briefly(plan.driver.source)})"]
         if version:
             parts.append(f"Kubernetes {version}")
         session.narrator.say(f"localk8s: {' · '.join(parts)}")
+
+
+def _briefly(source: str) -> str:
+    return "fits this host" if source.startswith("this host") else source
 
 
 def _tell_started(session: Session, plan: Plan, options: StartOptions) -> None:

@@ -116,7 +116,7 @@ class LiveNarrator(Narrator):
         if not self.stack:
             self.still()
         if title:
-            self._print(self._marked(mark, step_line(mark, title, seconds)))
+            self._print(self._marked(mark, step_line(mark, title, seconds, self._console.width)))
 
     def _marked(self, mark: str, line: str) -> Text:
         text = Text(line)

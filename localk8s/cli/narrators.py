@@ -50,8 +50,11 @@ class RunningStep:
         return min(1.0, self.done / self.total) if self.total else None
 
 
-def step_line(mark: str, title: str, seconds: float) -> str:
-    """The line of a step that ended."""
+def step_line(mark: str, title: str, seconds: float, width: int = 0) -> str:
+    """The line of a step that ended, cut to ``width`` characters; 0: not cut."""
+    most = width - len(f"  {mark} {seconds:6.1f} s")
+    if width and len(title) > most:
+        title = f"{title[: most - 1]}…"
     return f"  {mark} {title:<{_TITLE_WIDTH}}{seconds:6.1f} s"
 
 

@@ -99,7 +99,7 @@ def prepare(version: KubernetesVersion, artifacts: Artifacts, report: Reporter) 
         artifacts.node_tools(step)
         artifacts.docker_tools(step)
         artifacts.images(binaries, _ROLES, step)
-        step.finish_as(f"have Kubernetes {version} ({binaries.source}), node tools and images")
+        step.finish_as(f"have Kubernetes {version}, node tools and images")
 
 
 def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
