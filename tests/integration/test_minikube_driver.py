@@ -47,6 +47,7 @@ def ssh_spec(world: World, **options: str) -> ClusterSpec:
 
 
 def test_a_whole_life_in_a_container(world: World) -> None:
+    """SoftStart, StatusCmd, TestStartStop: each step again changes nothing; the same cluster comes back."""
     spec = world.spec()
     told = create(world, spec)
     driver = world.driver()
@@ -186,8 +187,6 @@ def test_several_nodes(world: World) -> None:
         (f"{PROFILE}-m02", "worker", "192.168.49.3", "ready"),
     ]
     assert [node.run(["hostname"]).stdout.strip() for node in driver.nodes(spec)] == [PROFILE, f"{PROFILE}-m02"]
-    if os.geteuid() != 0:
-        pytest.skip("host names of machines need root")
 
     grown = driver.add_node(spec, Told())
     assert grown.nodes == 3 and len(world.driver().inspect(grown).nodes) == 3
@@ -208,15 +207,34 @@ def test_several_nodes(world: World) -> None:
     with pytest.raises(UsageError, match="control plane"):
         driver.delete_node(left, PROFILE, Told())
 
-    names = [node.name for node in world.driver().nodes(left)]
-    world.driver().stop(left, Told())
-    world.driver().start(left, Told())
-    assert [node.name for node in world.driver().nodes(left)] == names, "stop and start keep the list of nodes"
-    assert world.driver().inspect(left).state is ClusterState.RUNNING
+
+def test_trap_6_1_stop_and_start_keep_the_list_of_nodes(world: World) -> None:
+    spec = world.spec(nodes=2)
+    create(world, spec)
+    grown = world.driver().add_node(spec, Told())
+    names = [node.name for node in world.driver().nodes(grown)]
+    for _ in range(2):
+        world.driver().stop(grown, Told())
+        world.driver().start(grown, Told())
+        assert [node.name for node in world.driver().nodes(grown)] == names
+        assert world.driver().inspect(grown).state is ClusterState.RUNNING
+    assert len(world.calls("node add")) == 1, "no node is added again"
 
 
-def test_nodes_run_commands_with_their_real_exit_code_and_copy_files_both_ways(world: World, tmp_path: Path) -> None:
-    """CpCmd, SSHCmd: trap 2.10, minikube's own ssh loses the exit code."""
+def test_trap_6_11_an_address_that_changed_is_told_as_it_is_now(world: World) -> None:
+    spec = world.spec("kvm2")
+    create(world, spec)
+    world.set_machine(PROFILE, ip="192.168.39.77")
+    profile = world.profile(PROFILE)
+    assert profile is not None and profile["Nodes"][0]["IP"] == "192.168.39.2", "what minikube recorded is old"
+    assert world.driver().inspect(spec).nodes[0].address == "192.168.39.77"
+    assert world.driver().nodes(spec)[0].address == "192.168.39.77"
+
+
+def test_trap_2_10_nodes_run_commands_with_their_real_exit_code_and_copy_files_both_ways(world: World, tmp_path: Path) -> None:
+    """CpCmd, SSHCmd: minikube's own ssh loses the exit code, and its cp takes one regular file."""
+    if os.geteuid() != 0:
+        pytest.skip("directories of their own on the machines need root")
     spec = world.spec("virtualbox")
     create(world, spec)
     (node,) = world.driver().nodes(spec)
@@ -336,7 +354,7 @@ def test_docker_env_is_data(world: World) -> None:
         ("kvm2", 1, "containerd", "needs its docker driver"),
     ],
 )
-def test_trap_2_5_docker_env_is_refused_where_it_cannot_work(
+def test_trap_2_5_and_6_2_docker_env_is_refused_where_it_cannot_work(
     world: World, vm: str, nodes: int, runtime: str, says: str
 ) -> None:
     spec = world.spec(vm, nodes=nodes, container_runtime=runtime)

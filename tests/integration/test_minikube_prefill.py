@@ -83,7 +83,7 @@ def complete(world: World, bundle: Path, vm: str, **options: str) -> ClusterSpec
     return world.driver().complete(wish)
 
 
-def test_the_cache_has_minikubes_own_layout(world: World, bundle: Path) -> None:
+def test_trap_6_6_the_cache_is_filled_in_minikubes_own_layout(world: World, bundle: Path) -> None:
     spec = complete(world, bundle, "docker", **{"minikube-arg": "--force"})
     assert spec.kubernetes_version == V1_20, "the directory's version counts"
     told = Told()

@@ -322,7 +322,7 @@ def test_readme_7_a_kubeconfig_that_is_no_kubeconfig_is_written_anew(world: Worl
 # 2.12 stop and delete
 
 
-def test_trap_2_12_a_stop_that_hangs_says_what_hangs(world: World) -> None:
+def test_trap_2_12_and_6_10_a_stop_that_hangs_says_what_hangs(world: World) -> None:
     spec = world.spec("virtualbox", stop_timeout="2")
     create(world, spec)
     world.scenario(stop="hang in stop")
@@ -360,7 +360,7 @@ def test_trap_2_12_a_delete_that_exits_0_and_leaves_the_profile(world: World) ->
     assert any("left folder" in text for text in told.warnings)
 
 
-def test_trap_2_12_a_delete_that_leaves_container_volume_and_network(world: World) -> None:
+def test_trap_2_12_and_6_15_a_delete_that_leaves_container_volume_and_network(world: World) -> None:
     create(world, world.spec(nodes=2))
     world.scenario(delete="container stays")
     told = Told()

@@ -89,7 +89,7 @@ def test_the_line_for_a_remote_machine() -> None:
     )
 
 
-def test_trap_3_2_a_mirror_switches_preloads_off_and_every_mirror_has_its_flag() -> None:
+def test_trap_3_2_and_6_5_a_mirror_switches_preloads_off_and_every_mirror_has_its_flag() -> None:
     options = {
         "vm-driver": "docker",
         "container-runtime": "docker",

@@ -200,6 +200,20 @@ def test_storage_that_is_full_is_said_so() -> None:
     assert "out of disk space" in error.message and error.hint.startswith("Try one or more of the following")
 
 
+def test_trap_6_14_files_that_root_left_behind_are_said_so() -> None:
+    text = (
+        "\nX Exiting due to HOST_JUJU_LOCK_PERMISSION: Failed to save config: failed to acquire lock: open /tmp/juju-mk1: permission"
+        ' denied\n* Suggestion: \n\n    Run "sudo sysctl fs.protected_regular=0", or try a driver which does not require root\n'
+    )
+    done = Completed(("minikube", "start"), 37, "", text)
+    error = to_error(find_failure(done), done, doing="start the cluster", cluster="default")
+    assert isinstance(error, errors.PrerequisiteError)
+    assert (
+        "(exit 37, HOST_JUJU_LOCK_PERMISSION): Failed to save config" in error.message and "permission denied" in error.message
+    )
+    assert error.hint.startswith('Run "sudo sysctl fs.protected_regular=0"')
+
+
 def test_a_panic_is_named_and_its_trace_is_not() -> None:
     done = recording("ssh-driver/after-failed-start/status-l-json")
     error = error_of("ssh-driver/after-failed-start/status-l-json")

@@ -58,7 +58,7 @@ class Api(BaseHTTPRequestHandler):
                 "status": up,
                 "message": "kubelet is posting ready status" if up == "True" else "it is not",
             }
-            address = {"type": "InternalIP", "address": node["IP"]}
+            address = {"type": "InternalIP", "address": state.get("ip", node["IP"])}
             items.append({"metadata": {"name": name}, "status": {"conditions": [condition], "addresses": [address]}})
         return items
 
