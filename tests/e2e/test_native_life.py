@@ -102,7 +102,7 @@ def test_pods_reach_each_other_across_nodes_by_their_own_addresses_and_names(clu
 def test_a_pod_reaches_itself_through_its_service(cluster: RealDoor) -> None:
     for pod in cluster.objects("pods", "-l", "app=demo"):
         for _ in range(4):
-            cluster.kubectl("exec", pod["metadata"]["name"], "--", "wget", "-q", "-T", "3", "-O", "-", "http://demo:8080/")
+            cluster.kubectl("exec", pod["metadata"]["name"], "--", "timeout", "5", "wget", "-q", "-O", "-", "http://demo:8080/")
 
 
 def test_dns_answers_what_exists_and_refuses_what_does_not(cluster: RealDoor) -> None:

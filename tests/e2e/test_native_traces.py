@@ -148,8 +148,8 @@ def test_no_packet_for_the_cluster_leaves_by_the_uplink(door: RealDoor) -> None:
             door.do("stop")
             door.do("start")
             name = door.objects("pods", "-l", "app=demo")[0]["metadata"]["name"]
-            door.run("kubectl", "--", "exec", name, "--", "wget", "-q", "-T", "2", "-O", "-", "http://10.101.99.99/")
-            door.run("kubectl", "--", "exec", name, "--", "wget", "-q", "-T", "2", "-O", "-", "http://10.100.99.99/")
+            door.run("kubectl", "--", "exec", name, "--", "timeout", "2", "wget", "-q", "-O", "-", "http://10.101.99.99/")
+            door.run("kubectl", "--", "exec", name, "--", "timeout", "2", "wget", "-q", "-O", "-", "http://10.100.99.99/")
         finally:
             door_is_open.set()
             threads[0].join()

@@ -106,6 +106,7 @@ def test_conntrack_belongs_to_the_host() -> None:
 
 
 def test_the_telling_line_of_kubeadms_complaint_is_found() -> None:
-    output = "W1123 10:00 warning\nerror execution phase certs: disk is full\nTo see the stack trace of this error execute with --v=5\n"
+    trace = "To see the stack trace of this error execute with --v=5 or higher"
+    output = f"W1123 10:00 warning\nerror execution phase certs: disk is full\n{trace}\n"
     assert complaint(output) == "error execution phase certs: disk is full"
     assert complaint("") == "no reason given"

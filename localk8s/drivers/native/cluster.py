@@ -96,9 +96,10 @@ class NativeCluster:
         """Bring ``node`` up, if it is off, with its network; its supervisor starts everything else."""
         nodes = self.plan.nodes(self.spec.nodes)
         uplink = has_uplink(self.runner)
-        if node.process() is None or not link_exists(self.runner, node.plan.link):  # its cable may be elsewhere
-            node.group.make()
+        if not node.is_supervised() or not link_exists(self.runner, node.plan.link):  # its cable may be elsewhere
             node.kill()  # what may be left of a boot that was killed half-way
+            node.group.remove()
+            node.group.make()
             prepare_disk(self.runner, self._disk(node.plan), self.spec.size.disk)
             self._write_node_files(node.plan, parameters, pause, uplink)
             log = self.directory.boot_log(node.plan)
@@ -110,6 +111,7 @@ class NativeCluster:
             node.group.move_own_processes("system")
             release(boot, process, node.name, log)
         else:
+            node.end_orphans()
             self._lay_routes(node.process() or 0, node.plan, nodes, uplink)
             node.write("/etc/hosts", hosts_file(nodes))
         node.group.bound(cpus=self.spec.size.cpus, memory=self.spec.size.memory)

@@ -6,6 +6,7 @@ group, so nothing can be stale. Must not know what Kubernetes is.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -96,6 +97,28 @@ class NativeNode:
         process = self.process()
         return process is None or process in ControlGroup(self.group.hierarchies, f"{self.group.path}/system").processes()
 
+    def is_supervised(self) -> bool:
+        """Whether it has come up: process 1 is the supervisor.
+
+        One whose starter was killed on the way is about to die.
+        """
+        process = self.process()
+        return process is not None and _command(process) == "runsvdir"
+
+    def end_orphans(self) -> None:
+        """End commands that a killed localk8s left running on the node: they would meddle with the next one's."""
+        import psutil
+
+        mine = ["nsenter", "--target", str(self.process())]
+        for process in psutil.process_iter(["cmdline"]):
+            if (process.info["cmdline"] or [])[:3] != mine:
+                continue
+            with contextlib.suppress(psutil.Error):
+                parent = process.parent()
+                if parent is None or not any("localk8s" in word for word in parent.cmdline()):
+                    for child in (*process.children(recursive=True), process):
+                        child.kill()
+
     def wait_for_process(self, log: Path) -> int:
         """Process 1, once it is there.
 
@@ -159,6 +182,10 @@ class NativeNode:
         except OSError as exc:
             raise NotFoundError(f"{source} cannot be read on node {self.name}: {exc.strerror}.") from exc
 
+    def outside(self, path: str) -> Path:
+        """See ``SharesFiles``."""
+        return Path(f"/proc/{self._running()}/root{path}")
+
     def kill(self) -> None:
         """End everything that runs on the node, at once. What is off stays off."""
         self.group.empty()
@@ -192,10 +219,10 @@ def release(boot: subprocess.Popen[bytes], process: int, name: str, log: Path) -
     boot.communicate(b"go\n", timeout=10)
 
     def supervised() -> bool:
-        try:
-            return Path(f"/proc/{process}/comm").read_text() == "runsvdir\n"
-        except OSError as exc:
-            raise boot_failure(name, log) from exc
+        command = _command(process)
+        if not command:
+            raise boot_failure(name, log)
+        return command == "runsvdir"
 
     wait_until(supervised, what=f"node {name} to boot", timeout=15, interval=0.01)
 
@@ -205,6 +232,14 @@ def boot_failure(name: str, log: Path) -> CommandError:
     text = log.read_text(errors="replace") if log.exists() else ""
     last = next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
     return CommandError(["node-init.sh"], None, "", text, message=f"Node {name} did not boot: {last}", hint="localk8s doctor")
+
+
+def _command(process: int) -> str:
+    """The name of a process's program; empty when it is gone."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _namespace_ids(process: int) -> tuple[int, ...]:

@@ -118,7 +118,7 @@ def boot(bringing: Bringing, pool: ThreadPoolExecutor) -> None:
     lay_host_network(cluster.runner, cluster.plan)
     if has_uplink(cluster.runner):
         allow_egress(cluster.runner, cluster.plan)
-    bringing.booted = tuple(node.name for node in cluster.nodes if node.process() is None)
+    bringing.booted = tuple(node.name for node in cluster.nodes if not node.is_supervised())
     run_all(pool, [partial(cluster.boot, node, bringing.parameters, bringing.pause) for node in cluster.nodes])
     run_batch(cluster.runner, route_batch(cluster.plan, cluster.plan.nodes(cluster.spec.nodes)))
 
