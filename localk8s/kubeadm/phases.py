@@ -71,13 +71,18 @@ def write_init_config(node: Node, parameters: KubeadmParameters) -> None:
     node.write(INIT_CONFIG, init_documents(parameters, name=node.name, address=node.address), mode=0o600)
 
 
+def has_credentials(node: Node) -> bool:
+    """Whether the control plane's certificates and kubeconfigs are there and whole."""
+    return node.run(["test", "-e", CREDENTIALS_READY], check=False).returncode == 0
+
+
 def create_credentials(node: Node, parameters: KubeadmParameters) -> None:
     """Make certificates and kubeconfigs of a control plane by phases, whole or not at all.
 
     A killed kubeadm can leave half a file, which the next one would trust: everything is made in a directory of
     its own and moved into place at the end.
     """
-    if node.run(["test", "-e", CREDENTIALS_READY], check=False).returncode == 0:
+    if has_credentials(node):
         return
     partial, config = "/etc/kubernetes/partial", "/etc/kubernetes/partial/init.yaml"
     node.run(["rm", "-rf", partial, PKI])
@@ -87,16 +92,19 @@ def create_credentials(node: Node, parameters: KubeadmParameters) -> None:
     node.run(["mv", f"{partial}/pki", PKI])
     write_init_config(node, parameters)
     kubeadm(node, "init", "phase", "kubeconfig", "all", "--config", INIT_CONFIG, "--kubeconfig-dir", partial)
-    node.write(f"{partial}/kube-proxy.conf", _user_kubeconfig(node, "system:kube-proxy"), mode=0o600)
+    _write_user_kubeconfig(node, "system:kube-proxy", f"{partial}/kube-proxy.conf")
     node.write(PROXY_CONFIG, json.dumps(proxy_configuration(parameters, name=node.name)))
     node.run(["sh", "-c", f"mv {partial}/*.conf /etc/kubernetes/ && rm -r {partial} && : > {CREDENTIALS_READY}"])
 
 
-def _user_kubeconfig(node: Node, user: str) -> str:
-    """A kubeconfig for ``user``, signed by the cluster's authority (``kubeadm alpha`` in 1.20)."""
-    arguments = ("kubeconfig", "user", "--client-name", user, "--config", INIT_CONFIG)
-    done = node.run(["kubeadm", *arguments], check=False)
-    return done.stdout if done.returncode == 0 else kubeadm(node, "alpha", *arguments)
+def _write_user_kubeconfig(node: Node, user: str, target: str) -> None:
+    """Write a kubeconfig for ``user``, signed by the cluster's authority (``kubeadm alpha`` in 1.20).
+
+    On the node itself, so that no log sees the key.
+    """
+    arguments = f"kubeconfig user --client-name {user} --config {INIT_CONFIG}"
+    script = f"umask 077; kubeadm {arguments} >{target} 2>/dev/null || kubeadm alpha {arguments} >{target}"
+    node.run(["sh", "-c", script], timeout=_PHASE_LIMIT)
 
 
 def start_kubelet_files(node: Node) -> None:

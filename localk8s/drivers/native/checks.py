@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from localk8s.drivers.base import DriverContext
-from localk8s.drivers.native import network
+from localk8s.drivers.native import host_checks, network
 from localk8s.drivers.native.cluster import find_hierarchies
 from localk8s.drivers.native.plan import LINK_PREFIX, identify
 from localk8s.model.errors import Localk8sError
@@ -53,6 +53,7 @@ def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
     if facts.platform != "linux":
         return (Finding(Severity.ERROR, "native", "The native driver needs Linux.", "localk8s start --driver minikube"),)
     findings = [_privilege(facts.root), _tools(), _groups(find_hierarchies(), spec)]
+    findings += host_checks.look(context.runner)
     findings += _memory(spec, facts.memory_total, facts.memory_available)
     if spec.size.cpus is not None and spec.size.cpus > facts.cpus:
         message = f"{spec.size.cpus} CPUs for each node are more than this host has ({facts.cpus})."

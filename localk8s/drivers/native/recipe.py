@@ -46,6 +46,8 @@ class Bringing:
     images: tuple[Image, ...] = ()
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When it began: what a node said before does not count."""
+    fresh: bool = True
+    """Whether the cluster is made now, and was not there before."""
     booted: tuple[str, ...] = ()
     """Names of the nodes that were off."""
 
@@ -81,6 +83,8 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
         ]
         if count > 1:
             with report.step("join", f"joining {plural(count - 1, 'worker')}") as step:
+                if not bringing.fresh:
+                    publishing.result()  # a node that joins later must not find yesterday's sizes
                 join_workers(bringing, client, pool)
                 step.finish_as(f"joined {plural(count - 1, 'worker')}")
         refresh = [pool.submit(refresh_kubelet, node, bringing.parameters) for node in cluster.nodes]
@@ -139,6 +143,7 @@ def import_images(node: NativeNode, images: Sequence[Image]) -> None:
 def start_control_plane(bringing: Bringing) -> RestClient:
     """Credentials and kubelet files; then wait until the API answers."""
     node = bringing.cluster.control_plane
+    bringing.fresh = not phases.has_credentials(node)
     phases.create_credentials(node, bringing.parameters)
     phases.write_init_config(node, bringing.parameters)
     phases.start_kubelet_files(node)
@@ -157,8 +162,8 @@ def refresh_kubelet(node: NativeNode, parameters: KubeadmParameters) -> None:
 
 def give_dns_credentials(node: NativeNode) -> None:
     """Write the DNS feeder's kubeconfig; the feeder starts when it is there."""
-    view = ["kubectl", "config", "view", "--raw", "--output", "json", "--kubeconfig", ADMIN_CONF]
-    node.write(DNS_CONF, node.run(view).stdout, mode=0o600)
+    view = f"kubectl config view --raw --output json --kubeconfig {ADMIN_CONF}"
+    node.run(["sh", "-c", f"umask 077; {view} >{DNS_CONF}.new && mv {DNS_CONF}.new {DNS_CONF}"])  # no log sees the key
 
 
 def announce_dns(bringing: Bringing, client: RestClient) -> None:
