@@ -1,0 +1,39 @@
+"""What the native driver says about kernels, capabilities and address ranges."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from localk8s.drivers.native.host_checks import judge_addresses, judge_capabilities, judge_kernel, look
+from localk8s.model.status import Severity
+from localk8s.system.process import HostRunner
+
+ALL = {"ipc", "mnt", "net", "pid", "uts", "user"}
+
+
+def test_kernel() -> None:
+    assert judge_kernel(ALL, ["nodev", "overlay", "ext4"]).severity is Severity.OK
+    assert "pid namespaces" in judge_kernel(ALL - {"pid"}, ["overlay"]).message
+    lacking = judge_kernel(ALL, ["ext4"])
+    assert (lacking.severity, lacking.fix) == (Severity.ERROR, "modprobe overlay")
+
+
+def test_capabilities() -> None:
+    assert judge_capabilities("CapEff:\t000001ffffffffff\n").severity is Severity.OK
+    without = judge_capabilities(f"CapEff:\t{0x1FFFFFFFFFF & ~(1 << 24):016x}\n")
+    assert without.severity is Severity.OK
+    assert "SYS_RESOURCE" in without.message
+    docker = judge_capabilities("CapEff:\t00000000a80425fb\n")
+    assert docker.severity is Severity.ERROR
+    assert "NET_ADMIN" in docker.message and "SYS_ADMIN" in docker.message
+    assert judge_capabilities("CapEff:\t0000000000000000\n").severity is Severity.OK
+
+
+def test_addresses() -> None:
+    assert "10.83.0.0/24" in judge_addresses([]).message
+    assert "10.83.1.0/24" in judge_addresses([IPv4Network("10.83.0.0/24")]).message
+    assert judge_addresses([IPv4Network("10.0.0.0/8")]).severity is Severity.ERROR
+
+
+def test_this_host_is_judged_without_an_exception() -> None:
+    assert {finding.subject for finding in look(HostRunner())} >= {"kernel", "capabilities"}
