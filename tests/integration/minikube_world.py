@@ -108,6 +108,8 @@ class World:
         monkeypatch.setenv("PATH", f"{self._programs(root / 'bin')}:{os.environ['PATH']}")
         monkeypatch.delenv("KUBECONFIG", raising=False)
         monkeypatch.setenv("LOCALK8S_OFFLINE", "0")
+        self._monkeypatch = monkeypatch
+        self.patience(20.0)  # a busy machine is no trap
 
     @staticmethod
     def _programs(folder: Path) -> Path:
@@ -120,6 +122,10 @@ class World:
             )
             program.chmod(0o755)
         return folder
+
+    def patience(self, seconds: float) -> None:
+        """How long ``inspect`` waits for an answer."""
+        self._monkeypatch.setattr("localk8s.drivers.minikube.inspect._LIMIT", seconds)
 
     def scenario(self, **content: Any) -> None:
         """What is to go wrong from now on, and nothing else."""

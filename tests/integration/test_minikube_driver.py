@@ -99,6 +99,7 @@ def test_delete_leaves_nothing(world: World) -> None:
     spec = world.spec(nodes=2)
     create(world, spec)
     world.driver().pause(spec)
+    world.patience(5.0)
     assert world.driver().inspect(spec).state is ClusterState.PAUSED
     told = Told()
     world.driver().delete("default", told)
@@ -116,6 +117,7 @@ def test_a_paused_cluster_goes_on_when_it_is_started(world: World) -> None:
     spec = world.spec()
     create(world, spec)
     world.driver().pause(spec)
+    world.patience(5.0)
     status = world.driver().inspect(spec)
     assert (status.state, status.nodes[0].state) == (ClusterState.PAUSED, NodeState.PAUSED)
     world.forget_calls()

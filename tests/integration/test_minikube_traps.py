@@ -250,6 +250,7 @@ def test_trap_2_2_a_status_that_hangs_is_not_waited_for(world: World) -> None:
     spec = world.spec()
     create(world, spec)
     world.scenario(status="hang")
+    world.patience(1.8)
     began = time.monotonic()
     assert world.driver().inspect(spec).state is ClusterState.RUNNING, "the API answers, and every node is ready"
     world.set_machine(PROFILE, apiserver="Paused")  # the API hangs too
@@ -263,6 +264,7 @@ def test_a_cluster_that_localk8s_stopped_is_stopped_even_when_minikube_takes_its
     create(world, spec)
     world.driver().stop(spec, Told())
     world.scenario(status="hang")
+    world.patience(1.8)
     status = world.driver().inspect(spec)
     assert status.state is ClusterState.STOPPED and status.nodes[0].state is NodeState.STOPPED
 

@@ -202,8 +202,9 @@ def test_storage_that_is_full_is_said_so() -> None:
 
 def test_trap_6_14_files_that_root_left_behind_are_said_so() -> None:
     text = (
-        "\nX Exiting due to HOST_JUJU_LOCK_PERMISSION: Failed to save config: failed to acquire lock: open /tmp/juju-mk1: permission"
-        ' denied\n* Suggestion: \n\n    Run "sudo sysctl fs.protected_regular=0", or try a driver which does not require root\n'
+        "\nX Exiting due to HOST_JUJU_LOCK_PERMISSION: Failed to save config: failed to acquire lock: open /tmp/juju-mk1:"
+        ' permission denied\n* Suggestion: \n\n    Run "sudo sysctl fs.protected_regular=0", or try a driver which does not'
+        " require root\n"
     )
     done = Completed(("minikube", "start"), 37, "", text)
     error = to_error(find_failure(done), done, doing="start the cluster", cluster="default")

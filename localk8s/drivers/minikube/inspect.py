@@ -113,7 +113,8 @@ def _node(
 def _machine_word(told: MachineStatus | None, report: StatusReport | None, driver: VmDriver) -> tuple[NodeState, str]:
     """What minikube says about one machine; a machine of which it says nothing is unknown, or gone."""
     if told is not None:
-        return machine_state(told, driver.kind), machine_fault(told, driver.kind)
+        state = machine_state(told, driver.kind)
+        return state, "" if state is NodeState.STOPPED else machine_fault(told, driver.kind)
     if report is not None and report.answer is Answer.GONE:
         return NodeState.BROKEN, report.reason
     return NodeState.UNKNOWN, ""

@@ -44,7 +44,7 @@ class Options:
     ssh_port: int | None = None
     addons: bool | None = None
     offline: bool = False
-    start_timeout: int = 900
+    start_timeout: int = 1200
     """Seconds a start may take in all."""
     stop_timeout: int = 180
     """Seconds a stop may take."""
