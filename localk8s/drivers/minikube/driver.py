@@ -42,7 +42,6 @@ _FEATURES = frozenset(
         Feature.COPY,
         Feature.DOCKER_ENV,
         Feature.IMAGES,
-        Feature.MOUNT,
         Feature.PAUSE,
         Feature.NO_WAIT,
     }
@@ -77,7 +76,7 @@ class MinikubeDriver:
         if driver is not None and not driver.several_nodes:
             features -= _NEED_SEVERAL
         if driver is not None and driver.kind is Kind.NONE:
-            features = (features - {Feature.SSH, Feature.DOCKER_ENV, Feature.MOUNT}) | {Feature.HOST_ROUTES}
+            features = (features - {Feature.SSH, Feature.DOCKER_ENV}) | {Feature.HOST_ROUTES}
         return frozenset(features)
 
     def check(self, spec: ClusterSpec) -> tuple[Finding, ...]:
@@ -216,7 +215,7 @@ class MinikubeDriver:
         if runtime != "containerd":
             raise NotSupportedError(
                 f"The nodes run on {runtime or 'an unknown runtime'}, not on containerd.",
-                hint="minikube image ls, or docker-env",
+                hint="localk8s start -c another --driver minikube --driver-option container-runtime=containerd",
             )
         return ("ctr", "--namespace", "k8s.io")
 

@@ -153,7 +153,10 @@ def _tcp_ports(ports: Sequence[Mapping[str, Any]] | None) -> list[int]:
 
 
 def _ask_from_here(dns: DnsServer, name: str) -> Answer:
-    return query(dns.address, name, port=dns.port, timeout=2.0, tcp=True)
+    try:
+        return query(dns.address, name, port=dns.port, timeout=1.0)
+    except KubernetesError:
+        return query(dns.address, name, port=dns.port, timeout=2.0, tcp=True)
 
 
 def _asker(node: Node) -> Callable[[DnsServer, str], Answer]:

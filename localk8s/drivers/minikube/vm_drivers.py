@@ -69,11 +69,6 @@ class VmDriver:
         """Whether this host has routes to pods and services because it is the node."""
         return self.kind is Kind.NONE
 
-    @property
-    def mounts(self) -> bool:
-        """Whether ``minikube mount`` works."""
-        return self.kind in (Kind.CONTAINER, Kind.VM)
-
 
 _LINUX, _MAC, _WINDOWS = frozenset({"linux"}), frozenset({"darwin"}), frozenset({"win32"})
 
