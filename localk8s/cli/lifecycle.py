@@ -2,98 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from localk8s.cli.commands import GENERAL
 from localk8s.cli.narrators import EventNarrator
-from localk8s.cli.options import ClusterName, Events, Quiet, Verbose, Yes, complete_driver
+from localk8s.cli.options import ClusterName, Events, Quiet, Verbose, Yes
 from localk8s.cli.output import Format, document, write, write_line
 from localk8s.cli.session import Session
+from localk8s.cli.start_options import (
+    ArtifactsPath,
+    Cpus,
+    DiskSize,
+    DriverName,
+    DriverOption,
+    DryRun,
+    KeepOnFailure,
+    Memory,
+    Merge,
+    MinikubeArg,
+    Nodes,
+    Version,
+    VmDriver,
+    Wait,
+)
 from localk8s.model.errors import ConfigError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from localk8s.cluster.plan import Plan
     from localk8s.cluster.recipe import StartOptions
-
-_SIZE, _WHAT, _HOW = "Size of each node", "What to start", "How"
+    from localk8s.cluster.wish import Wish
 
 
 def start(
     ctx: typer.Context,
     cluster: ClusterName = None,
-    driver: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="native, minikube or vagrant; else LOCALK8S_DRIVER, else the configuration, else what this host can run.",
-            autocompletion=complete_driver,
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    nodes: Annotated[
-        str | None, typer.Option(metavar="N", help="How many nodes, control plane included (default 1).", rich_help_panel=_WHAT)
-    ] = None,
-    kubernetes_version: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Such as 1.36.3; else the newest that a source can give.", rich_help_panel=_WHAT),
-    ] = None,
-    artifacts: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR", help="A directory or bundle with the Kubernetes programs, searched first.", rich_help_panel=_WHAT
-        ),
-    ] = None,
-    cpus: Annotated[
-        str | None, typer.Option(metavar="N", help="Processors, such as 2 or 0.5 (default 2).", rich_help_panel=_SIZE)
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Such as 4g or 512m; a bare number is MiB (default 2g).", rich_help_panel=_SIZE),
-    ] = None,
-    disk_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Such as 20g, taken as it fills (default 20g).", rich_help_panel=_SIZE)
-    ] = None,
-    vm_driver: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="minikube: what minikube runs its nodes with.", rich_help_panel="Only one driver"),
-    ] = None,
-    minikube_arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ARG", help="minikube: handed on to minikube start; may be repeated.", rich_help_panel="Only one driver"
-        ),
-    ] = None,
-    driver_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE",
-            help="Any other option that only one driver has; may be repeated.",
-            rich_help_panel="Only one driver",
-        ),
-    ] = None,
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait/--no-wait", help="Wait until API, nodes and DNS are ready, or only for the API.", rich_help_panel=_HOW
-        ),
-    ] = True,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.", rich_help_panel=_HOW)
-    ] = False,
-    keep_on_failure: Annotated[
-        bool, typer.Option("--keep-on-failure", help="Keep what a failed start made, to look at it.", rich_help_panel=_HOW)
-    ] = False,
-    merge: Annotated[
-        bool,
-        typer.Option(
-            "--kubeconfig/--no-kubeconfig",
-            help="Make the cluster the current context of your kubeconfig, or leave that alone.",
-            rich_help_panel=_HOW,
-        ),
-    ] = True,
+    driver: DriverName = None,
+    nodes: Nodes = None,
+    kubernetes_version: Version = None,
+    artifacts: ArtifactsPath = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    disk_size: DiskSize = None,
+    vm_driver: VmDriver = None,
+    minikube_arg: MinikubeArg = None,
+    driver_option: DriverOption = None,
+    wait: Wait = True,
+    dry_run: DryRun = False,
+    keep_on_failure: KeepOnFailure = False,
+    merge: Merge = True,
     output: Events = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
@@ -103,34 +62,31 @@ def start(
     What is left out stays as it was created. What cannot be changed on a cluster that exists is refused with the
     command that recreates it.
     """
-    from localk8s.cluster.recipe import StartOptions
-    from localk8s.cluster.wish import parse_wish
-
     session: Session = ctx.obj
-    session.begin(
-        cluster=cluster,
-        output=output,
-        quiet=quiet,
-        verbose=verbose,
-        formats=(Format.TABLE, Format.JSON),
-        events=True,
-        verb="start",
-    )
-    wish = parse_wish(
-        driver=driver,
-        nodes=count(nodes, "--nodes"),
-        cpus=cpus,
-        memory=memory,
-        disk_size=disk_size,
-        kubernetes_version=kubernetes_version,
-        artifacts=artifacts,
-        options=_options(vm_driver, minikube_arg or (), driver_option or ()),
-    )
-    keep = keep_on_failure or session.environment.flag("LOCALK8S_KEEP_ON_FAILURE")
-    options = StartOptions(keep_on_failure=keep, merge=merge, wait=wait, dry_run=dry_run)
+    formats = (Format.TABLE, Format.JSON)
+    session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=formats, events=True, verb="start")
+    given = ctx.params
+    wish, options = _wish(given), _how(session, given)
     plan = session.cluster.start_as(wish, options, announce=lambda plan: announce(session, plan, dry_run=dry_run))
     _tell_started(session, plan, options)
     return 0
+
+
+def _wish(given: Mapping[str, Any]) -> Wish:
+    from localk8s.cluster.wish import parse_wish
+
+    return parse_wish(
+        nodes=count(given["nodes"], "--nodes"),
+        options=_options(given["vm_driver"], given["minikube_arg"] or (), given["driver_option"] or ()),
+        **{name: given[name] for name in ("driver", "cpus", "memory", "disk_size", "kubernetes_version", "artifacts")},
+    )
+
+
+def _how(session: Session, given: Mapping[str, Any]) -> StartOptions:
+    from localk8s.cluster.recipe import StartOptions
+
+    keep = given["keep_on_failure"] or session.environment.flag("LOCALK8S_KEEP_ON_FAILURE")
+    return StartOptions(keep_on_failure=keep, merge=given["merge"], wait=given["wait"], dry_run=given["dry_run"])
 
 
 def count(text: str | None, option: str) -> int | None:
@@ -180,44 +136,43 @@ def _briefly(source: str) -> str:
 def _tell_started(session: Session, plan: Plan, options: StartOptions) -> None:
     from localk8s.cli.documents import cluster_content, plan_table
     from localk8s.cluster.plan import Action
-    from localk8s.cluster.wish import command_for
-    from localk8s.model.names import context_name
 
-    name, spec = session.name, plan.spec
     if session.format is Format.JSON:
         if not options.dry_run:
-            cluster = session.cluster
-            write_line(
-                document(
-                    "Event",
-                    {
-                        "type": "finished",
-                        "action": str(plan.action),
-                        "cluster": cluster_content(cluster.status(), cluster.choice()),
-                    },
-                )
-            )
+            content = cluster_content(session.cluster.status(), session.cluster.choice())
+            write_line(document("Event", {"type": "finished", "action": str(plan.action), "cluster": content}))
     elif options.dry_run:
         write(plan_table(plan))
     elif plan.action is Action.NOTHING:
-        write(f'Cluster "{name}" is already running.')
+        write(f'Cluster "{session.name}" is already running.')
     else:
-        nodes = "1 node" if spec.nodes == 1 else f"{spec.nodes} nodes"
-        state = "is running" if options.wait else "is starting"
-        context = f", context {context_name(name)} is current" if options.merge else ""
-        write(f'Cluster "{name}" {state}: {nodes}{context}.')
-        for change in plan.changes:
-            write(f"  changed  {change.field} from {change.recorded} to {change.wanted}")
+        _tell_running(plan, options)
         if plan.action is Action.CREATE:
-            by_hand = (
-                ("kubectl get nodes", "your kubeconfig has it already")
-                if options.merge
-                else (command_for("kubectl", name, "get", "nodes"), "")
-            )
-            demo = command_for("demo", name)
-            width = max(len(demo), len(by_hand[0]))
-            write(f"  try   {demo:{width}}  an echo server, deployed and asked")
-            write(f"        {by_hand[0]:{width}}  {by_hand[1]}".rstrip())
+            _tell_what_next(session.name, merged=options.merge)
+
+
+def _tell_running(plan: Plan, options: StartOptions) -> None:
+    from localk8s.model.names import context_name
+
+    name, count_ = plan.spec.name, plan.spec.nodes
+    nodes = "1 node" if count_ == 1 else f"{count_} nodes"
+    state = "is running" if options.wait else "is starting"
+    context = f", context {context_name(name)} is current" if options.merge else ""
+    write(f'Cluster "{name}" {state}: {nodes}{context}.')
+    for change in plan.changes:
+        write(f"  changed  {change.field} from {change.recorded} to {change.wanted}")
+
+
+def _tell_what_next(name: str, *, merged: bool) -> None:
+    from localk8s.cluster.wish import command_for
+
+    by_hand = ("kubectl get nodes", "your kubeconfig has it already")
+    if not merged:
+        by_hand = (command_for("kubectl", name, "get", "nodes"), "")
+    demo = command_for("demo", name)
+    width = max(len(demo), len(by_hand[0]))
+    write(f"  try   {demo:{width}}  an echo server, deployed and asked")
+    write(f"        {by_hand[0]:{width}}  {by_hand[1]}".rstrip())
 
 
 def stop(ctx: typer.Context, cluster: ClusterName = None, quiet: Quiet = False, verbose: Verbose = 0) -> int:

@@ -103,16 +103,9 @@ class Cluster(Uses, Builds):
             WrongStateError: it exists with something that cannot be changed; or another process works on it.
             PrerequisiteError, ArtifactError, CommandError, WaitTimeoutError, …: see ``model.errors``.
         """
-        wish = parse_wish(
-            driver=driver,
-            nodes=nodes,
-            cpus=None if cpus is None else str(cpus),
-            memory=memory,
-            disk_size=disk_size,
-            kubernetes_version=kubernetes_version,
-            artifacts=artifacts,
-            options=options,
-        )
+        size = {"cpus": None if cpus is None else str(cpus), "memory": memory, "disk_size": disk_size}
+        what = {"driver": driver, "kubernetes_version": kubernetes_version, **size}
+        wish = parse_wish(nodes=nodes, artifacts=artifacts, options=options, **what)
         return self.start_as(wish, recipe.StartOptions(keep_on_failure=keep_on_failure, merge=merge))
 
     def start_as(

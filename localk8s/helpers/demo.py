@@ -105,21 +105,11 @@ def run_demo(client: RestClient, address: str, *, replicas: int, image: str | No
         wait_deployment(client, NAMESPACE, NAME, timeout=_ROLLOUT)
         step.finish_as(f"{pods} available")
     with report.step("ask", f"asking {address}:{port}") as step:
-        milliseconds, status, body = wait_until(
-            lambda: _ask(address, port),
-            what=f"an answer from {address}:{port}",
-            timeout=_ANSWER,
-            hint="localk8s kubectl describe service demo",
-        )
+        what, hint = f"an answer from {address}:{port}", "localk8s kubectl describe service demo"
+        milliseconds, status, body = wait_until(lambda: _ask(address, port), what=what, timeout=_ANSWER, hint=hint)
         step.finish_as("")  # the result says it
-    return DemoResult(
-        url=f"http://{address}:{port}",
-        milliseconds=milliseconds,
-        status=status,
-        body=body,
-        answer=parse_answer(body),
-        by_hand=commands_by_hand(image, replicas),
-    )
+    url, by_hand = f"http://{address}:{port}", commands_by_hand(image, replicas)
+    return DemoResult(url, milliseconds, status, body, parse_answer(body), by_hand)
 
 
 def delete_demo(client: RestClient, report: Reporter) -> None:
