@@ -277,12 +277,16 @@ def test_trap_2_15_the_floor_and_what_changed_in_which_release() -> None:
     assert caught.value.hint == "localk8s setup --driver minikube"
     changed = {
         "status_may_be_null": (MinikubeVersion(1, 34, 9), MinikubeVersion(1, 35, 0)),
-        "containerd_by_default": (MinikubeVersion(1, 38, 9), MinikubeVersion(1, 39, 0)),
         "docker_env_with_containerd": (MinikubeVersion(1, 30, 9), MinikubeVersion(1, 31, 0)),
         "several_control_planes": (MinikubeVersion(1, 32, 9), MinikubeVersion(1, 33, 0)),
     }
     for name, (before, since) in changed.items():
         assert (getattr(before, name), getattr(since, name)) == (False, True)
+
+
+def test_trap_2_15_the_runtime_is_said_whatever_a_release_takes_by_itself() -> None:
+    for runtime in ("docker", "containerd"):
+        assert f"--container-runtime={runtime}" in start_line({"vm-driver": "kvm2", "container-runtime": runtime})
 
 
 def test_the_newest_kubernetes_is_a_release_that_is_known_here() -> None:

@@ -25,7 +25,7 @@ class Leftover:
     """One thing that is still there."""
 
     kind: str
-    """``folder``, ``container``, ``volume`` or ``network``."""
+    """``folder``, ``profile``, ``container``, ``volume`` or ``network``."""
     name: str
 
     def __str__(self) -> str:

@@ -333,6 +333,8 @@ def _clear(
         report.warn(f"minikube's own delete left {_listed(left)} behind: removed.")
         leftovers.remove(session.runner, vm, left)
         left = _left(session, machines, kind, vm)
+    if not left and session.listed():
+        left = (leftovers.Leftover("profile", session.profile),)
     if left:
         why = f" ({failed.stderr.strip().splitlines()[-1]})" if failed and failed.stderr.strip() else ""
         are = "is" if len(left) == 1 else "are"

@@ -205,25 +205,6 @@ def _listed(item: Mapping[str, Any], valid: bool) -> ListedProfile:
     )
 
 
-def listed_state(word: str) -> str:
-    """The one word that both vocabularies of ``profile list`` mean (they changed in v1.35).
-
-    Returns:
-        ``running``, ``stopped``, ``paused``, ``starting``, ``broken`` or ``unknown``.
-    """
-    return {
-        "Running": "running",
-        "OK": "running",
-        "HAppy": "running",
-        "Stopped": "stopped",
-        "Paused": "paused",
-        "Starting": "starting",
-        "Degraded": "broken",
-        "Error": "broken",
-        "InsufficientStorage": "broken",
-    }.get(word, "unknown")
-
-
 def current_profile(home: Home) -> str:
     """The profile that the user's own minikube commands mean; empty when none was chosen."""
     try:

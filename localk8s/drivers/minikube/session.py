@@ -14,7 +14,7 @@ from localk8s.drivers.minikube.api import ask_api, live_address
 from localk8s.drivers.minikube.claim import Claim, Claims
 from localk8s.drivers.minikube.errors import find_failure, mask_tokens, to_error
 from localk8s.drivers.minikube.machines import make_nodes
-from localk8s.drivers.minikube.profile import Home, ProfileConfig, load_profile, other_machines
+from localk8s.drivers.minikube.profile import Home, ProfileConfig, load_profile, other_machines, parse_profile_list
 from localk8s.drivers.minikube.progress import EventReporter, step_title
 from localk8s.drivers.minikube.status import StatusReport, parse_status
 from localk8s.drivers.minikube.tool import QUESTION, Minikube
@@ -76,7 +76,12 @@ class Session:
             CommandError: it did not answer in time.
         """
         done = self.tool.run(arguments.status(self.profile), timeout=timeout, quick=quick)
-        return parse_status(done.stdout, done.stderr, done.returncode)
+        return parse_status(done.stdout, done.stderr, done.returncode, None if quick else self.tool.version)
+
+    def listed(self) -> bool:
+        """Whether minikube itself still lists the profile; False where it cannot say."""
+        done = self.tool.run(arguments.profile_list(), timeout=QUESTION)
+        return any(profile.name == self.profile for profile in parse_profile_list(done.stdout) or ())
 
     def follow(self, argv: Sequence[str], report: Reporter, *, doing: str, timeout: float, setting: str) -> None:
         """Run a command that emits events, as steps of the recipe.

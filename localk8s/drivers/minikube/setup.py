@@ -55,10 +55,8 @@ def install(
         except Localk8sError:
             pass  # none, or none that is new enough
         if offline:
-            raise ArtifactError(
-                "minikube is not on this host, and localk8s is set to be offline.",
-                hint="LOCALK8S_OFFLINE=0 localk8s setup --driver minikube",
-            )
+            hint = "LOCALK8S_OFFLINE=0 localk8s setup --driver minikube"
+            raise ArtifactError("minikube is not on this host, and localk8s is set to be offline.", hint=hint)
         mirror = settings.get("release-mirror", "")
         target = tools / ("minikube.exe" if os.name == "nt" else "minikube")
         source = fetch_minikube(_release(settings, facts), [mirror] if mirror else [OFFICIAL], target, step)

@@ -40,11 +40,6 @@ class MinikubeVersion:
         """``start --ha`` exists."""
         return self >= MinikubeVersion(1, 33, 0)
 
-    @property
-    def containerd_by_default(self) -> bool:
-        """A start that names no runtime takes containerd, which most of ``docker-env`` cannot use."""
-        return self >= MinikubeVersion(1, 39, 0)
-
 
 FLOOR = MinikubeVersion(1, 29, 0)
 """The oldest release whose JSON events are not mixed with progress bars."""
