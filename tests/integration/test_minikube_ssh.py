@@ -107,7 +107,8 @@ def test_what_ssh_says_when_it_does_not_get_there(machine: SshTarget, tmp_path: 
 def test_the_key_of_a_machine_that_minikube_did_not_make_is_remembered(machine: SshTarget, tmp_path: Path) -> None:
     import dataclasses
 
-    known = tmp_path / "known_hosts"
+    known = tmp_path / "Application Support" / "known_hosts"
+    known.parent.mkdir()
     careful = dataclasses.replace(machine, known_hosts=known)
     node(careful).run(["true"])
     line = known.read_text().split()

@@ -76,7 +76,7 @@ def ssh_argv(target: SshTarget, *, terminal: bool = False) -> tuple[str, ...]:
         "-o",
         f"StrictHostKeyChecking={hosts[0]}",
         "-o",
-        f"UserKnownHostsFile={hosts[1]}",
+        f'UserKnownHostsFile="{hosts[1]}"',
         "-o",
         "LogLevel=ERROR",
         "-o",
