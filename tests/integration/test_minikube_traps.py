@@ -685,7 +685,8 @@ def test_findings_about_each_kind_of_machine(world: World, tmp_path: Path) -> No
 
 def test_doctor_says_what_is_missing_for_a_start_without_a_network(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALK8S_OFFLINE", "1")
-    (cache,) = [finding for finding in world.driver().check(wish()) if finding.subject == "cache"]
+    cache, addons = (next(f for f in world.driver().check(wish()) if f.subject == name) for name in ("cache", "addons"))
+    assert "addons are left out" in addons.message
     assert cache.severity is Severity.WARNING
     for part in ("kubeadm v1.20.2", "kubelet v1.20.2", "kubectl v1.20.2", "kicbase", "images of Kubernetes v1.20.2"):
         assert part in cache.message

@@ -153,6 +153,9 @@ def _cache_findings(spec: ClusterSpec, options: Options, driver: VmDriver, aroun
         message = "A mirror of images switches minikube's preloads off: each image is fetched by itself, which takes longer."
         yield Finding(Severity.WARNING, "mirror", message)
     offline = around.offline or options.offline
+    if (offline or spec.artifacts is not None) and options.addons is None:
+        message = "Without a network minikube's addons are left out, its storage class among them."
+        yield Finding(Severity.WARNING, "addons", message, "localk8s start --driver minikube --driver-option addons=true")
     if not offline or spec.artifacts is not None or spec.kubernetes_version is None:
         return
     runtime = options.runtime or "docker"
