@@ -14,6 +14,8 @@ from helpers_a import library, running
 from localk8s_door import RealDoor
 
 from localk8s import Cluster
+from localk8s.model.errors import KubernetesError
+from localk8s.system.wait import wait_until
 
 pytestmark = pytest.mark.real
 TALK = """\
@@ -174,8 +176,23 @@ def test_strangers_stay_outside(address: str) -> None:
 
 def test_it_goes_on_when_the_api_restarts(page: Page, talking: Cluster) -> None:
     talking.node().run(["sv", "kill", "/run/localk8s/service/kube-apiserver"])
-    page.wait("document.querySelector('#connection').classList.contains('lost')", 20)
+    client = talking.client(timeout=20)
+    spec = {"nodeName": "nowhere", "containers": [{"name": "a", "image": "localk8s.dev/echo:1"}]}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "after-restart"}, "spec": spec}
+
+    def posted() -> bool:
+        try:
+            client.post("/api/v1/namespaces/default/pods", manifest)
+        except KubernetesError as exc:
+            return exc.status == 409
+        return True
+
+    wait_until(posted, what="the API server to be back", timeout=60)
+    _tab(page, "pods")
+    page.wait("document.body.innerText.includes('after-restart')", 60)
     page.wait(_LIVE, 60)
+    client.delete("/api/v1/namespaces/default/pods/after-restart?gracePeriodSeconds=0")
+    client.close()
 
 
 def test_the_command_prints_the_address_and_why(talking: Cluster, door: RealDoor) -> None:
