@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from localk8s.helpers.images_archive import ImageArchive, bytes_to_send, partial_archive
+from localk8s.helpers.images_archive import Blob, ImageArchive, bytes_to_send, digest_of, missing_layers, partial_archive
 from localk8s.helpers.images_names import full_name, short_name
 from localk8s.helpers.images_store import NodeStore, StoredImage
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError
@@ -25,6 +25,8 @@ from localk8s.model.quantities import format_size
 T = TypeVar("T")
 CERTIFICATES = "/etc/containerd/certs.d"
 """Where containerd on a node finds out about mirrors."""
+_LARGE = 4 << 20
+"""Bytes of a layer that is worth a way of its own."""
 _SPOOL = "/var/tmp/localk8s-image.tar"  # noqa: S108 - on a node, where root is alone
 
 
@@ -82,7 +84,7 @@ class Images:
             nodes: names; all when empty.
 
         Raises:
-            UsageError: an image in it has no name.
+            UsageError: an image in it has no name, or a layer is not what its digest says; then no node has got anything of it.
             NotFoundError: there is no such node.
             CommandError, WaitTimeoutError: a node did not take it, or lacks it afterwards.
         """
@@ -96,7 +98,8 @@ class Images:
         names = ", ".join(short_name(name) for image in archive.images for name in image.names)
         with self._report.step("load", f"loading {names}") as step:
             meter = _Meter(step)
-            sent = sum(_side_by_side([partial(_send, store, archive, meter) for store in stores]))
+            digests = _Digests(archive.path)
+            sent = sum(_side_by_side([partial(_send, store, archive, meter, digests) for store in stores]))
             where = stores[0].node.name if len(stores) == 1 else f"{len(stores)} nodes"
             step.finish_as(f"loaded {names} onto {where} ({format_size(sent) if sent else 'nothing'} sent)")
         there = tuple(store.node.name for store in stores)
@@ -224,17 +227,46 @@ class _Meter:
     def count(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
             yield piece
-            with self._lock:
-                self._done += len(piece)
-                done, total = self._done, max(self._done, self._total)
-            self._step.progress(done, total, f"{format_size(done)} of {format_size(total)}")
+            self.add(len(piece))
+
+    def add(self, size: int) -> None:
+        with self._lock:
+            self._done += size
+            done, total = self._done, max(self._done, self._total)
+        self._step.progress(done, total, f"{format_size(done)} of {format_size(total)}")
 
 
-def _send(store: NodeStore, archive: ImageArchive, meter: _Meter) -> int:
+class _Digests:
+    """Looks whether layers are what their digests say, each once for all nodes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    def insist(self, blob: Blob) -> None:
+        with self._lock:
+            if blob.digest not in self._known:
+                self._known[blob.digest] = digest_of(self._path, blob) == blob.digest
+            if not self._known[blob.digest]:
+                raise UsageError(
+                    f"A layer in {self._path.name} is not what its digest says ({blob.digest[:19]}): the archive is damaged.",
+                    hint="docker save IMAGE | localk8s image load -",
+                )
+
+
+def _send(store: NodeStore, archive: ImageArchive, meter: _Meter, digests: _Digests) -> int:
     """Load onto one node; returns how many bytes of layers went there."""
-    there = store.digests()
+    there = set(store.digests())
     size = bytes_to_send(archive, there)
     meter.expect(size)
+    missing = missing_layers(archive, there)
+    for layer in missing:
+        digests.insist(layer)  # containerd 1.6 would notice when the image has its name already
+    for layer in missing:
+        if layer.size >= _LARGE and store.adopt(archive.path, layer):
+            there.add(layer.digest)
+            meter.add(layer.size)
     try:
         store.receive(meter.count(partial_archive(archive, there)))
     except CommandError:

@@ -178,7 +178,7 @@ class _Reader:
 
     def _manifest(self, descriptor: Mapping[str, Any], depth: int = 0) -> ArchivedImage | None:
         """The image for this machine that ``descriptor`` leads to."""
-        data = self._bytes(_blob_path(str(descriptor["digest"])))
+        data = self._small_blob(descriptor)
         content = json.loads(data)
         kind = str(descriptor.get("mediaType") or content.get("mediaType") or _MANIFEST_TYPE)
         if kind in _INDEX_TYPES or "manifests" in content:
@@ -186,7 +186,7 @@ class _Reader:
             nested = (self._manifest(each, depth + 1) for each in fitting if depth < 4)
             return next((image for image in nested if image is not None), None)
         inside = content["config"]
-        config = self._bytes(_blob_path(str(inside["digest"])))
+        config = self._small_blob(inside)
         return ArchivedImage(
             names=(),
             manifest=Blob(_checked(str(descriptor["digest"])), len(data), data=data),
@@ -194,6 +194,12 @@ class _Reader:
             config=Blob(_checked(str(inside["digest"])), len(config), data=config),
             layers=tuple(self._stored(str(layer["digest"])) for layer in content["layers"]),
         )
+
+    def _small_blob(self, descriptor: Mapping[str, Any]) -> bytes:
+        data = self._bytes(_blob_path(str(descriptor["digest"])))
+        if _digest(data) != descriptor["digest"]:
+            raise ValueError(f"{str(descriptor['digest'])[:19]} is damaged")
+        return data
 
     def _fits(self, platform: Mapping[str, Any] | None) -> bool:
         return platform is None or (platform.get("os") == "linux" and platform.get("architecture") == self._machine)
@@ -270,8 +276,22 @@ def partial_archive(archive: ImageArchive, there: Collection[str]) -> Iterator[b
 
 def bytes_to_send(archive: ImageArchive, there: Collection[str]) -> int:
     """How many bytes of layers ``partial_archive`` holds."""
-    layers = {layer.digest: layer.size for image in archive.images for layer in image.layers}
-    return sum(size for digest, size in layers.items() if digest not in there)
+    return sum(layer.size for layer in missing_layers(archive, there))
+
+
+def missing_layers(archive: ImageArchive, there: Collection[str]) -> tuple[Blob, ...]:
+    """The layers whose digests are not in ``there``, each once."""
+    layers = {layer.digest: layer for image in archive.images for layer in image.layers}
+    return tuple(layer for digest, layer in layers.items() if digest not in there)
+
+
+def digest_of(path: Path, blob: Blob) -> str:
+    """The digest of what really is where ``blob`` should be."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in _slice(file, blob):
+            digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _slice(file: io.BufferedReader, blob: Blob) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from localk8s.model.status import NodeRole
 
@@ -87,3 +87,15 @@ class Node(Runner, Protocol):
 
     def shell(self, argv: Sequence[str] = ()) -> int:
         """Run ``argv`` (a login shell when empty) on this process's own terminal and return its exit code."""
+
+
+@runtime_checkable
+class SharesFiles(Protocol):
+    """A node whose files this host reaches by a path of its own, so that large ones need no pipe."""
+
+    def outside(self, path: str) -> Path:
+        """Where this host finds the node's absolute ``path``; good as long as the node runs.
+
+        Raises:
+            WrongStateError: the node is off.
+        """
