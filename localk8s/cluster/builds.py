@@ -222,6 +222,10 @@ class Builds:
         """
         driver = self._driver
         if isinstance(driver, SupportsDockerEnvironment):
+            if node:
+                raise NotSupportedError(
+                    f"The {self.spec.driver} driver has one docker, on a machine of its choice.", hint="localk8s docker-env"
+                )
             return dict(driver.docker_environment(self.spec))
         if not isinstance(driver, SupportsServices) or not isinstance(driver, SupportsContainerd):
             raise NotSupportedError(
