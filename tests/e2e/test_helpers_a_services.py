@@ -11,6 +11,7 @@ from helpers_a import ask, deploy_web, eventually, library, running
 from localk8s_door import RealDoor
 
 from localk8s import Cluster
+from localk8s.system.wait import wait_until
 from localk8s.helpers.tunnel import Tunnel
 from localk8s.model.errors import WrongStateError
 
@@ -32,14 +33,26 @@ def web(door: RealDoor) -> Iterator[Cluster]:
     door.do("delete", "--yes")
 
 
+def soon(url: str) -> str:
+    """The method that the server saw; kube-proxy has a moment to learn of a new service."""
+
+    def answered() -> str:
+        try:
+            return str(ask(url)["method"])
+        except OSError:
+            return ""
+
+    return wait_until(answered, what=url, timeout=20)
+
+
 def test_a_service_answers_where_the_command_says(web: Cluster, door: RealDoor) -> None:
     (url,) = door.do("service", "web", "--url").splitlines()
-    assert ask(url)["method"] == "GET"
+    assert soon(url) == "GET"
     door.do("kubectl", "expose", "deployment", "web", "--name=noded", "--type=NodePort", "--port=8080")
     said = json.loads(door.do("service", "noded", "-o", "json"))
     assert {each["way"] for each in said["addresses"]} == {"cluster-ip", "node-port"}
     for each in said["addresses"]:
-        assert ask(each["url"])["method"] == "GET"
+        assert soon(each["url"]) == "GET"
     listed = json.loads(door.do("service", "-o", "json"))["items"]
     assert {"web", "noded", "kubernetes"} <= {each["name"] for each in listed}
 
