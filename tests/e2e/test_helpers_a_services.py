@@ -11,9 +11,9 @@ from helpers_a import ask, deploy_web, eventually, library, running
 from localk8s_door import RealDoor
 
 from localk8s import Cluster
-from localk8s.system.wait import wait_until
 from localk8s.helpers.tunnel import Tunnel
 from localk8s.model.errors import WrongStateError
+from localk8s.system.wait import wait_until
 
 pytestmark = pytest.mark.real
 BALANCED = """\
