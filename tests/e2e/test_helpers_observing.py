@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers_a import eventually, library, running
 from localk8s_door import RealDoor
+from web_workload import eventually, library, running
 
 from localk8s import Cluster
 

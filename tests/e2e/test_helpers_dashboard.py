@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from chromium import Page, chromium
-from helpers_a import library, running
 from localk8s_door import RealDoor
+from web_workload import library, running
 
 from localk8s import Cluster
 from localk8s.model.errors import KubernetesError

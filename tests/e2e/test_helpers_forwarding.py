@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from helpers_a import ask, deploy_web, eventually, library, running
 from localk8s_door import RealDoor
+from web_workload import ask, deploy_web, eventually, library, running
 
 from localk8s import Cluster
 from localk8s.helpers.port_forward_targets import is_ready

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from helpers_b_cluster import CommandLine, alone, busybox_layer, run_pod, write_image
+from small_images import CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 CTR = ("/run/localk8s/tools/usr/bin/ctr", "-n", "k8s.io")

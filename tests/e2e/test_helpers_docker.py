@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers_b_cluster import BUSYBOX, LOCALK8S, CommandLine, alone, busybox_layer, run_pod, write_image
+from small_images import BUSYBOX, LOCALK8S, CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 pytest_docker = shutil.which("docker")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers_b_cluster import CommandLine, alone, busybox_layer, run_pod, write_image
+from small_images import CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 NODES = ["default", "default-2", "default-3"]
