@@ -22,6 +22,7 @@ from localk8s.artifacts.manifest import MANIFEST, file_digest
 from localk8s.artifacts.sums import SUMS, parse_sums, render_sums
 from localk8s.model.errors import ArtifactError, PrerequisiteError, UsageError
 from localk8s.model.progress import Step
+from localk8s.system.archives import unpack
 from localk8s.system.process import HostRunner
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
@@ -71,9 +72,8 @@ def _unpack(path: Path, work: Path, runner: HostRunner) -> None:
         plain = work / "plain.tar"
         runner.run(["zstd", "-d", "-q", "-f", "-o", str(plain), str(path)], timeout=_COMPRESS_LIMIT)
     try:
-        with tarfile.open(plain) as archive:
-            archive.extractall(work / "out", filter="data")
-    except (tarfile.TarError, EOFError, ValueError, KeyError) as exc:
+        unpack(plain, work / "out")
+    except ValueError as exc:
         raise ArtifactError(f"{path} is damaged or no tar archive: {exc}.", hint="copy it again from where it came") from exc
     if plain is not path:
         plain.unlink()

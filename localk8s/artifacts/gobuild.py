@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from localk8s.artifacts.progress import Phase
 from localk8s.model.errors import ArtifactError
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion
+from localk8s.system.archives import unpack
 from localk8s.system.process import HostRunner
 
 _GO = "usr/lib/go-1.19"
@@ -103,8 +103,7 @@ def unpack_source(files: Sequence[Path], target: Path, patch: Path, runner: Host
     runner.run(
         ["tar", "--extract", "--strip-components=1", f"--file={original}", f"--directory={target}"], timeout=_COMMAND_LIMIT
     )
-    with tarfile.open(packaging) as archive:
-        archive.extractall(target, filter="data")
+    unpack(packaging, target)
     patches = target / "debian/patches"
     for line in (patches / "series").read_text(encoding="utf-8").splitlines():
         name = line.partition("#")[0].strip()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from localk8s.model.errors import CommandError, NotFoundError, UsageError
 from localk8s.model.node import Node
+from localk8s.system.archives import unpack
 
 _EXAMPLE = "localk8s cp ./file default:/root/file"
 _NODE = re.compile(r"[a-z0-9][-a-z0-9.]+", re.ASCII)
@@ -109,9 +110,8 @@ def _copy_out(source: str, target: Path, into: bool, node: Node) -> None:
             local = Path(directory) / "packed.tar"
             node.copy_out(packed, local)
             target.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(local) as archive:
-                archive.extractall(target, filter="data")
-    except (tarfile.TarError, OSError) as exc:
+            unpack(local, target)
+    except (ValueError, OSError) as exc:
         raise CommandError(["tar"], None, message=f"{source} could not be copied to {target}: {exc}.") from exc
     finally:
         node.run(["rm", "-f", packed], check=False)

@@ -10,7 +10,6 @@ import signal
 import socket
 import stat
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from localk8s.artifacts.settings import ArtifactSettings
 from localk8s.model.progress import SilentReporter
 from localk8s.model.versions import KubernetesVersion
 from localk8s.store.layout import Layout
+from localk8s.system import archives
 from localk8s.system.paths import find_roots
 from localk8s.system.process import HostRunner
 from localk8s.system.wait import wait_until
@@ -52,11 +52,10 @@ def unpack(role: ImageRole, target: Path) -> Unpacked:
     with SilentReporter().step("x", "") as step:
         binaries = KubernetesBinaries(KubernetesVersion(1, 20, 2), Path("/nonexistent"), "none")
         (image,) = library.images(binaries, [role], step)
-    with tarfile.open(image.archive) as archive:
-        archive.extractall(target / "archive", filter="data")
+    archives.unpack(image.archive, target / "archive")
     (listed,) = json.loads((target / "archive/manifest.json").read_text())
-    with tarfile.open(target / "archive" / listed["Layers"][0]) as layer:
-        layer.extractall(target / "root", filter="fully_trusted")
+    (target / "root").mkdir()
+    subprocess.run(["tar", "-xf", target / "archive" / listed["Layers"][0], "-C", target / "root"], check=True)
     (target / "root/dev").mkdir()  # every container has one
     os.mknod(target / "root/dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.chmod(target / "root/dev/null", 0o666)

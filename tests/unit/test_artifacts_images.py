@@ -20,6 +20,7 @@ from localk8s.artifacts.debian import settle
 from localk8s.artifacts.elf import MACHINES, library_closure, read_elf
 from localk8s.artifacts.images import own_scripts
 from localk8s.model.errors import ArtifactError
+from localk8s.system.archives import unpack
 
 REFERENCE = "localk8s.dev/test:1"
 
@@ -52,8 +53,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_the_archive_is_what_a_runtime_expects(tmp_path: Path) -> None:
     write(tmp_path / "a.tar", tmp_path / "root")
     assert read_tags(tmp_path / "a.tar") == (REFERENCE,)
-    with tarfile.open(tmp_path / "a.tar") as archive:
-        archive.extractall(tmp_path / "out", filter="data")
+    unpack(tmp_path / "a.tar", tmp_path / "out")
     (image,) = json.loads((tmp_path / "out/manifest.json").read_text())
     config_bytes = (tmp_path / "out" / image["Config"]).read_bytes()
     config = json.loads(config_bytes)
