@@ -52,6 +52,7 @@ _COMMANDS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 _GROUPS: tuple[tuple[str, str, str], ...] = (
+    ("node", "node:node_app", _EVERY_DAY),
     ("image", "image:image_app", _USING),
     ("registry", "registry:registry_app", _USING),
     ("config", "looking:config_app", _HOST),

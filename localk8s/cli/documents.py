@@ -28,11 +28,12 @@ def cluster_content(status: ClusterStatus, choice: Choice | None) -> dict[str, A
         "context": context_name(status.name),
         "endpoint": status.endpoint,
         "reasons": list(status.reasons),
-        "nodes": [_node(node) for node in status.nodes],
+        "nodes": [node_content(node) for node in status.nodes],
     }
 
 
-def _node(node: NodeStatus) -> dict[str, Any]:
+def node_content(node: NodeStatus) -> dict[str, Any]:
+    """A node's state as data."""
     return {
         "name": node.name,
         "role": str(node.role),
@@ -55,9 +56,7 @@ def cluster_table(status: ClusterStatus, choice: Choice | None, width: int) -> s
     text = columns([("CLUSTER", "DRIVER", "KUBERNETES", "STATE"), (status.name, status.driver, version, str(status.state))])
     text += "".join(wrapped(reason, "  ", width) for reason in status.reasons)
     if status.nodes:
-        rows = [("NODE", "ROLE", "STATE", "ADDRESS", "CPUS", "MEMORY", "")]
-        rows += [_node_row(node) for node in status.nodes]
-        text += columns(rows)
+        text += columns(node_rows(status.nodes))
     if choice:
         text += f"{driver_sentence(choice)}\n"
     return text
@@ -70,6 +69,11 @@ def driver_sentence(choice: Choice) -> str:
     if choice.source.startswith("this host"):
         return f"The {choice.value} driver was chosen because {choice.source}."
     return f"The {choice.value} driver was chosen by {choice.source}."
+
+
+def node_rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
+    """A head and a row a node, for people."""
+    return [("NODE", "ROLE", "STATE", "ADDRESS", "CPUS", "MEMORY", ""), *(_node_row(node) for node in nodes)]
 
 
 def _node_row(node: NodeStatus) -> tuple[str, str, str, str, str, str, str]:

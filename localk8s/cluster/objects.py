@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from localk8s.cluster import recipe
 from localk8s.cluster.builds import Builds
+from localk8s.cluster.members import Members
 from localk8s.cluster.plan import Plan
 from localk8s.cluster.user_kubeconfig import kept, publish, withdraw
 from localk8s.cluster.uses import Uses
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from localk8s.kube.rest import RestClient
 
 
-class Cluster(Uses, Builds):
+class Cluster(Uses, Builds, Members):
     """A Kubernetes cluster on this machine, there or not.
 
     ::

@@ -127,21 +127,22 @@ def plan_existing(record: Record, wish: Wish, driver: Driver) -> Plan:
     if wanted != recorded:
         wanted = driver.complete(wanted)
         changes = with_unclaimed(driver.changes(recorded, wanted), recorded, wanted)
-        _refuse_dead_changes(recorded, wanted, changes)
+        refuse_dead_changes(recorded, wanted, changes)
     choice = Choice(recorded.driver, record.driver_source or "recorded")
     if not record.created:
         return Plan(Action.FINISH, wanted, choice, changes)
     if changes:
         return Plan(Action.CHANGE, wanted, choice, changes)
-    running = _state(driver, recorded) is ClusterState.RUNNING
-    return Plan(Action.NOTHING if running else Action.START, wanted, choice)
+    return Plan(Action.NOTHING if _runs_whole(driver, recorded) else Action.START, wanted, choice)
 
 
-def _state(driver: Driver, spec: ClusterSpec) -> ClusterState | None:
+def _runs_whole(driver: Driver, spec: ClusterSpec) -> bool:
+    """Whether it runs with all nodes that are recorded: one may have been asked for by a run that was killed."""
     try:
-        return driver.inspect(spec).state
+        status = driver.inspect(spec)
     except NotFoundError:
-        return None
+        return False
+    return status.state is ClusterState.RUNNING and len(status.nodes) >= spec.nodes
 
 
 def _refuse_other_driver(recorded: ClusterSpec, wish: Wish) -> None:
@@ -153,7 +154,8 @@ def _refuse_other_driver(recorded: ClusterSpec, wish: Wish) -> None:
         )
 
 
-def _refuse_dead_changes(recorded: ClusterSpec, wanted: ClusterSpec, changes: Sequence[Change]) -> None:
+def refuse_dead_changes(recorded: ClusterSpec, wanted: ClusterSpec, changes: Sequence[Change]) -> None:
+    """Raise WrongStateError when only a new cluster can be as ``wanted``."""
     dead = [change for change in changes if not change.live]
     if not dead:
         return

@@ -11,8 +11,9 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from localk8s.cluster.leaving import try_to_finish_leaving
 from localk8s.cluster.plan import Action, Plan, plan_existing, plan_new
 from localk8s.cluster.user_kubeconfig import publish, withdraw
 from localk8s.cluster.wish import Choice, Wish, command_for
@@ -88,17 +89,20 @@ def start(
 ) -> Plan:
     """Bring the cluster ``name`` to Running as ``wish`` has it; see ``Cluster.start``."""
     watched = Watched(report)
-    with clear_errors(), _interruptible(watched, name, "start"):
+    with clear_errors(), interruptible(watched, name, "start"):
         if options.dry_run:
             plan, _ = _plan(installation, name, wish, watched)
             announce(plan)
             return plan
         with held(installation, name, watched):
+            owed = _finish_leaving(installation, name, watched)
             plan, _ = _plan(installation, name, wish, watched)
             announce(plan)
             if plan.action is not Action.NOTHING:
                 _carry_out(installation, plan, options, watched)
-            publish(installation, plan.spec, _driver(installation, plan.spec.driver, name), merge=options.merge)
+            if owed:
+                _finish_leaving(installation, name, watched)
+            publish(installation, plan.spec, driver_of(installation, plan.spec.driver, name), merge=options.merge)
             return plan
 
 
@@ -110,11 +114,23 @@ def _plan(installation: Installation, name: str, wish: Wish, report: Reporter) -
             plan, driver = plan_new(installation, name, wish)
             step.finish_as("")  # the plan itself is told next
         return plan, driver
-    driver = _driver(installation, record.spec.driver, name)
+    driver = driver_of(installation, record.spec.driver, name)
     return plan_existing(record, wish, driver), driver
 
 
-def _begin_log(installation: Installation, name: str, verb: str) -> None:
+def _finish_leaving(installation: Installation, name: str, report: Reporter) -> bool:
+    """Go on with deleting a node, where that was interrupted; returns whether that has to wait until the cluster runs."""
+    try:
+        record = installation.records.load(name)
+    except NotFoundError:
+        return False
+    if not record.leaving:
+        return False
+    driver = driver_of(installation, record.spec.driver, name)
+    return try_to_finish_leaving(installation.records, name, driver, report)
+
+
+def begin_log(installation: Installation, name: str, verb: str) -> None:
     """Head a new run in the cluster's log; a log beyond its limit is begun anew."""
     path = installation.layout.log(name)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -124,7 +140,8 @@ def _begin_log(installation: Installation, name: str, verb: str) -> None:
     path.chmod(0o600)
 
 
-def _driver(installation: Installation, driver: str, name: str, *, wait: bool = True) -> Driver:
+def driver_of(installation: Installation, driver: str, name: str, *, wait: bool = True) -> Driver:
+    """The driver called ``driver``, which writes what it runs into the log of the cluster ``name``."""
     return installation.driver(driver, installation.runner(installation.layout.log(name)), wait=wait)
 
 
@@ -135,8 +152,8 @@ def _carry_out(installation: Installation, plan: Plan, options: StartOptions, re
             report.warn(finding.message)
     if spec.kubernetes_version and spec.kubernetes_version.past_support:
         report.warn(f"Kubernetes {spec.kubernetes_version} is past its support: nobody mends it any more.")
-    _begin_log(installation, spec.name, "start")
-    driver = _driver(installation, spec.driver, spec.name, wait=options.wait)
+    begin_log(installation, spec.name, "start")
+    driver = driver_of(installation, spec.driver, spec.name, wait=options.wait)
     if not options.wait and Feature.NO_WAIT not in driver.info.features:
         raise NotSupportedError(
             f"The {spec.driver} driver always waits until the cluster is ready.", hint="localk8s start --wait"
@@ -144,14 +161,31 @@ def _carry_out(installation: Installation, plan: Plan, options: StartOptions, re
     if plan.action in (Action.CREATE, Action.FINISH):
         _create(installation, plan, driver, options, report)
     else:
+        _remember_growth(installation, plan)
         driver.start(spec, report)
-        installation.records.save(Record(spec, created=True, driver_source=_source(plan.driver)))
+        _record(installation, plan, created=True)
+
+
+def _record(installation: Installation, plan: Plan, *, created: bool) -> None:
+    """Record the cluster as it is planned; a node that is still to leave stays one."""
+    try:
+        leaving = installation.records.load(plan.spec.name).leaving
+    except NotFoundError:
+        leaving = ""
+    installation.records.save(Record(plan.spec, created, _source(plan.driver), leaving))
+
+
+def _remember_growth(installation: Installation, plan: Plan) -> None:
+    """Record more nodes before they are made: what a killed run made of them is finished by the next one."""
+    record = installation.records.load(plan.spec.name)
+    if plan.spec.nodes > record.spec.nodes:
+        installation.records.save(replace(record, spec=replace(record.spec, nodes=plan.spec.nodes)))
 
 
 def _create(installation: Installation, plan: Plan, driver: Driver, options: StartOptions, report: Reporter) -> None:
     """Create with the record written first; take it back on failure, but not when it was interrupted."""
-    records, spec = installation.records, plan.spec
-    records.save(Record(spec, created=False, driver_source=_source(plan.driver)))
+    spec = plan.spec
+    _record(installation, plan, created=False)
     try:
         driver.create(spec, report)
     except InterruptedByUser:
@@ -162,7 +196,7 @@ def _create(installation: Installation, plan: Plan, driver: Driver, options: Sta
         else:
             _take_back(installation, plan, driver, report, exc)
         raise
-    records.save(Record(spec, created=True, driver_source=_source(plan.driver)))
+    _record(installation, plan, created=True)
 
 
 def _take_back(installation: Installation, plan: Plan, driver: Driver, report: Reporter, cause: Exception) -> None:
@@ -186,17 +220,17 @@ def _source(choice: Choice) -> str:
 def stop(installation: Installation, name: str, report: Reporter) -> bool:
     """Switch the machines of ``name`` off; returns False when there was nothing to switch off."""
     watched = Watched(report)
-    with clear_errors(), _interruptible(watched, name, "stop"), held(installation, name, watched):
+    with clear_errors(), interruptible(watched, name, "stop"), held(installation, name, watched):
         record = installation.records.load(name)
-        _begin_log(installation, name, "stop")
-        _driver(installation, record.spec.driver, name).stop(record.spec, watched)
+        begin_log(installation, name, "stop")
+        driver_of(installation, record.spec.driver, name).stop(record.spec, watched)
         return record.created
 
 
 def delete(installation: Installation, name: str, report: Reporter) -> bool:
     """Remove every trace of ``name``, also without a readable record; returns whether there was a record."""
     watched = Watched(report)
-    with clear_errors(), _interruptible(watched, name, "delete"), held(installation, name, watched):
+    with clear_errors(), interruptible(watched, name, "delete"), held(installation, name, watched):
         known = name in installation.records.names()
         for driver in _concerned(installation, name, known=known):
             driver.delete(name, watched if known else SilentReporter())
@@ -209,14 +243,14 @@ def _concerned(installation: Installation, name: str, *, known: bool) -> Iterato
     """The recorded driver; every driver that works here when the record is gone or cannot be read."""
     if known:
         try:
-            yield _driver(installation, installation.records.load(name).spec.driver, name)
+            yield driver_of(installation, installation.records.load(name).spec.driver, name)
             return
         except CorruptRecordError:
             pass
     for candidate in installation.registry.names():
         if known or installation.layout.driver_data(candidate).is_dir():
             with contextlib.suppress(PrerequisiteError):
-                yield _driver(installation, candidate, name)
+                yield driver_of(installation, candidate, name)
 
 
 @contextlib.contextmanager
@@ -245,7 +279,8 @@ def _patient(installation: Installation, name: str) -> AbstractContextManager[No
 
 
 @contextlib.contextmanager
-def _interruptible(report: Watched, name: str, verb: str) -> Iterator[None]:
+def interruptible(report: Watched, name: str, verb: str) -> Iterator[None]:
+    """Say at Ctrl-C where it was, and that the command ``verb`` goes on."""
     try:
         yield
     except KeyboardInterrupt as exc:
@@ -253,8 +288,10 @@ def _interruptible(report: Watched, name: str, verb: str) -> Iterator[None]:
 
 
 def interrupted(step: str, name: str, verb: str) -> InterruptedByUser:
-    """What Ctrl-C in the command ``verb`` at ``step`` comes to."""
+    """What Ctrl-C at ``step`` comes to; the command ``verb`` goes on, if there is one."""
     where = f' at "{step}"' if step else ""
+    if not verb:
+        return InterruptedByUser(f"interrupted{where}.")
     go_on = command_for(verb, name)
     rest = f", {command_for('delete', name)} takes it away" if verb == "start" else ""
     return InterruptedByUser(f"interrupted{where}; nothing is lost: {go_on} goes on{rest}.")

@@ -212,4 +212,4 @@ def start_command(spec: ClusterSpec) -> str:
 
 def command_for(verb: str, name: str, *arguments: str) -> str:
     """``localk8s VERB`` for the cluster ``name``, the option left out for the default one."""
-    return shlex.join(["localk8s", verb, *([] if name == DEFAULT_CLUSTER else ["-c", name]), *arguments])
+    return shlex.join(["localk8s", *verb.split(), *([] if name == DEFAULT_CLUSTER else ["-c", name]), *arguments])

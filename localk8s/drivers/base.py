@@ -182,10 +182,43 @@ class SupportsNodes(Protocol):
     """Single nodes can be added and removed while the others run."""
 
     def add_node(self, spec: ClusterSpec, report: Reporter) -> ClusterSpec:
-        """Add one worker; returns the spec to record."""
+        """Add one worker; returns the spec to record.
+
+        What a killed call left is finished by ``start`` with one node more than ``spec`` has.
+
+        Raises:
+            UsageError, NotSupportedError, PrerequisiteError: it cannot be had; nothing was begun.
+        """
 
     def delete_node(self, spec: ClusterSpec, node: str, report: Reporter) -> ClusterSpec:
-        """Drain and remove ``node``; returns the spec to record."""
+        """Drain and remove ``node``, also one whose machine is off or gone; returns the spec to record.
+
+        What a killed call left is finished by calling it again with the same arguments.
+
+        Raises:
+            NotFoundError: the cluster has none of that name, or no longer.
+            UsageError: the cluster would not live without it.
+            WrongStateError: no control plane runs that could let it go; nothing was begun.
+        """
+
+
+@runtime_checkable
+class SupportsNodeStop(Protocol):
+    """Single nodes can be switched off and on while the others run (``Feature.NODE_STOP``)."""
+
+    def stop_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """Switch one machine off and keep its data; the others go on. What is off stays off.
+
+        Raises:
+            NotFoundError: the cluster has none of that name.
+        """
+
+    def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """Bring one machine back with the same address and data, until it is Ready. What runs goes on.
+
+        Raises:
+            NotFoundError: the cluster has none of that name.
+        """
 
 
 @runtime_checkable

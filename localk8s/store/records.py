@@ -42,6 +42,8 @@ class Record:
     """False until the first ``create`` came to its end."""
     driver_source: str = ""
     """Why this driver, when the cluster was created: ``--driver``, ``LOCALK8S_DRIVER``, …"""
+    leaving: str = ""
+    """The node that is being deleted; the next ``start`` finishes that. Empty when none is."""
 
 
 class Records:
@@ -118,7 +120,7 @@ def encode(record: Record) -> str:
         "memory": spec.size.memory,
         "disk": spec.size.disk,
     }
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "created": record.created,
         "driverSource": record.driver_source,
@@ -133,6 +135,8 @@ def encode(record: Record) -> str:
             "options": dict(spec.options),
         },
     }
+    if record.leaving:
+        content["leaving"] = record.leaving
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -159,6 +163,7 @@ def decode(text: str) -> Record:
         ),
         created=_is(content["created"], bool),
         driver_source=_is(content.get("driverSource", ""), str),
+        leaving=_is(content.get("leaving", ""), str),
     )
 
 

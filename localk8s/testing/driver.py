@@ -17,7 +17,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,17 @@ class FakeDriver:
     info = DriverInfo(
         name="fake",
         title="fake (for tests)",
-        features=frozenset({Feature.MULTI_NODE, Feature.SSH, Feature.COPY, Feature.NO_WAIT}),
+        features=frozenset(
+            {
+                Feature.MULTI_NODE,
+                Feature.NODE_ADD,
+                Feature.NODE_DELETE,
+                Feature.NODE_STOP,
+                Feature.SSH,
+                Feature.COPY,
+                Feature.NO_WAIT,
+            }
+        ),
         platforms=frozenset({"linux", "darwin", "win32"}),
     )
 
@@ -97,6 +107,7 @@ class FakeDriver:
     def create(self, spec: ClusterSpec, report: Reporter) -> None:
         """Go through the steps, writing after each what is there."""
         state = self._load(spec.name) or {"addresses": f"192.0.2.{10 + len(list(self._directory.glob('*.json')))}"}
+        state["off"] = []
         for key, title in STEPS:
             with report.step(key, title) as step:
                 self._misbehave(key)
@@ -135,14 +146,15 @@ class FakeDriver:
         cluster = ClusterState(state["state"])
         node = NodeState.READY if cluster is ClusterState.RUNNING else NodeState.STOPPED
         size = dataclasses.replace(spec.size, memory=state["memory"])
+        off = state.get("off", [])
         nodes = tuple(
-            NodeStatus(name=each.name, role=each.role, state=node, address=each.address, size=size)
+            NodeStatus(each.name, each.role, NodeState.STOPPED if each.name in off else node, each.address, size)
             for each in self._nodes(spec.name, state)
         )
         return ClusterStatus(
             name=spec.name,
             driver="fake",
-            state=cluster,
+            state=ClusterState.BROKEN if off and cluster is ClusterState.RUNNING else cluster,
             kubernetes_version=spec.kubernetes_version,
             nodes=nodes,
             endpoint="https://127.0.0.1:1",
@@ -166,14 +178,54 @@ class FakeDriver:
             for name in lost
         )
 
+    def add_node(self, spec: ClusterSpec, report: Reporter) -> ClusterSpec:
+        """One worker more."""
+        with report.step("node", "adding a node") as step:
+            self._misbehave("node")
+            state = self._load(spec.name) or {}
+            self._save(spec.name, {**state, "nodes": spec.nodes + 1})
+            step.finish_as("added a node")
+        return dataclasses.replace(spec, nodes=spec.nodes + 1)
+
+    def delete_node(self, spec: ClusterSpec, node: str, report: Reporter) -> ClusterSpec:
+        """One node less; the others keep their names."""
+        state = self._load(spec.name) or {"nodes": 0, "state": "stopped"}
+        known = {each.name: each for each in self._nodes(spec.name, state)}
+        if node not in known:
+            raise NotFoundError(f"There is no node {node}.")
+        if state["state"] != "running":
+            raise WrongStateError("No control plane runs.", hint="localk8s start")
+        with report.step("node", f"removing {node}") as step:
+            self._misbehave("drain")
+            gone = [*state.get("gone", []), int(known[node].address.rpartition(".")[2]) - 9]
+            off = [name for name in state.get("off", []) if name != node]
+            self._save(spec.name, {**state, "nodes": state["nodes"] - 1, "gone": gone, "off": off})
+            self._misbehave("forget")
+            step.finish_as(f"removed {node}")
+        return dataclasses.replace(spec, nodes=spec.nodes - 1)
+
+    def stop_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """One node off."""
+        self._switch(spec.name, lambda off: {*off, node})
+
+    def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """One node on."""
+        self._switch(spec.name, lambda off: off - {node})
+
+    def _switch(self, name: str, change: Callable[[set[str]], set[str]]) -> None:
+        state = self._load(name) or {}
+        self._save(name, {**state, "off": sorted(change(set(state.get("off", []))))})
+
     def logs(self, spec: ClusterSpec, node: str, lines: int) -> str:
         """One line of one component."""
         return f"==> kubelet <==\n{node} is fine\n"
 
     def _nodes(self, name: str, state: Mapping[str, Any]) -> tuple[FakeNode, ...]:
-        roles = [NodeRole.CONTROL_PLANE, *[NodeRole.WORKER] * (state["nodes"] - 1)][: state["nodes"]]
+        gone = state.get("gone", [])
+        indices = [index for index in range(1, state["nodes"] + len(gone) + 1) if index not in gone][: state["nodes"]]
         return tuple(
-            FakeNode(node_name(name, index), role, f"192.0.2.{9 + index}") for index, role in enumerate(roles, start=1)
+            FakeNode(node_name(name, index), NodeRole.CONTROL_PLANE if index == 1 else NodeRole.WORKER, f"192.0.2.{9 + index}")
+            for index in indices
         )
 
     def _misbehave(self, key: str) -> None:

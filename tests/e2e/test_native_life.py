@@ -211,8 +211,8 @@ def own_processes(cluster: RealDoor, node: str = "") -> list[int]:
 def test_a_node_that_is_off_is_told_and_started_again(cluster: RealDoor) -> None:
     kill_all(own_processes(cluster, "default-3"))
     eventually(lambda: cluster.status()["state"] == "broken", "the loss is seen", 10)
-    broken = [node for node in cluster.status()["nodes"] if node["state"] == "broken"]
-    assert [node["name"] for node in broken] == ["default-3"] and "localk8s start" in broken[0]["reason"]
+    off = [node for node in cluster.status()["nodes"] if node["state"] == "stopped"]
+    assert [node["name"] for node in off] == ["default-3"] and "localk8s start" in off[0]["reason"]
     cluster.do("start")
     eventually(lambda: cluster.status()["state"] == "running", "three nodes again", 30)
 
@@ -229,3 +229,34 @@ def test_memory_and_nodes_grow_on_what_runs(cluster: RealDoor) -> None:
         )
 
     eventually(grown, "every node offers the new size", 40)
+
+
+def test_nodes_leave_and_come_one_by_one(cluster: RealDoor) -> None:
+    pods = json.loads(cluster.kubectl("get", "node", "default-2", "-o", "json"))["spec"]["podCIDR"]
+    cluster.do("node", "delete", "default-2", "--yes")
+    assert cluster.do("node", "list", "-o", "name").split() == ["default", "default-3", "default-4"]
+    assert {node["metadata"]["name"] for node in cluster.objects("nodes")} == {"default", "default-3", "default-4"}
+    assert pods not in cluster.node("default-3", "ip", "route") and "default-2" not in cluster.node(
+        "default", "cat", "/etc/hosts"
+    )
+    assert not (cluster.home / "data/native/default/nodes/default-2").exists()
+    cluster.do("node", "stop", "default-4")
+    assert {node["name"]: node["state"] for node in cluster.status()["nodes"]}["default-4"] == "stopped"
+    assert cluster.do("node", "start", "default-4") == "default-4 is ready.\n"
+    assert cluster.do("node", "add").startswith("default-2 is ready at ")
+    assert cluster.status()["state"] == "running"
+    cluster.fail("node", "delete", "default", "--yes", code=2)
+    url = demo_url(cluster, "10.83.0.11")
+    eventually(lambda: ask_ok(url), "the new node answers for the service", 20)
+
+
+def test_a_dead_node_can_be_deleted_and_a_killed_delete_is_finished(cluster: RealDoor) -> None:
+    kill_all(own_processes(cluster, "default-3"))
+    process_ = cluster.spawn("node", "delete", "default-3", "--yes")
+    record = cluster.home / "state/clusters/default/cluster.json"
+    eventually(lambda: "leaving" in json.loads(record.read_text()), "the delete has begun", 20)
+    process_.kill()
+    process_.communicate(timeout=20)
+    cluster.do("start")
+    assert cluster.do("node", "list", "-o", "name").split() == ["default", "default-2", "default-4"]
+    assert cluster.status()["state"] == "running"

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
-from localk8s.drivers.native import checks, docker, inspection, mount, network, recipe
+from localk8s.drivers.native import checks, docker, inspection, members, mount, network, recipe
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
-from localk8s.drivers.native.machine import NativeNode
-from localk8s.drivers.native.node_files import CTR, LOGS, SERVICES
+from localk8s.drivers.native.node_files import CTR, LOGS
 from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
@@ -29,7 +28,7 @@ from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec
-from localk8s.model.status import ClusterStatus, Finding, NodeRole
+from localk8s.model.status import ClusterStatus, Finding
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.locks import exclusive
 
@@ -39,6 +38,9 @@ INFO = DriverInfo(
     features=frozenset(
         {
             Feature.MULTI_NODE,
+            Feature.NODE_ADD,
+            Feature.NODE_DELETE,
+            Feature.NODE_STOP,
             Feature.SSH,
             Feature.COPY,
             Feature.DOCKER_ENV,
@@ -51,8 +53,6 @@ INFO = DriverInfo(
     platforms=frozenset({"linux"}),
     tools=(Tool("ip"), Tool("iptables"), Tool("nsenter"), Tool("unshare", "2.36"), Tool("mkfs.ext4"), Tool("conntrack")),
 )
-_GRACE = 5.0
-"""Seconds that containers have to end by themselves at a stop."""
 
 
 class NativeDriver:
@@ -118,7 +118,7 @@ class NativeDriver:
         cluster = self._cluster(spec)
         with report.step("stop", f"stopping {recipe.plural(spec.nodes, 'node')}") as step:
             with ThreadPoolExecutor(max_workers=spec.nodes) as pool:
-                recipe.run_all(pool, [partial(_switch_off, node) for node in cluster.nodes])
+                recipe.run_all(pool, [partial(members.switch_off, node) for node in cluster.nodes])
             step.finish_as(f"stopped {recipe.plural(spec.nodes, 'node')}")
 
     def delete(self, name: str, report: Reporter) -> None:
@@ -156,6 +156,35 @@ class NativeDriver:
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """Directories, links and control groups of clusters without a record."""
         return checks.leftovers(known, self._context)
+
+    def add_node(self, spec: ClusterSpec, report: Reporter) -> ClusterSpec:
+        """See ``SupportsNodes``; takes the first number that is free."""
+        directory = self._directory(spec.name)
+        plan = directory.load_plan()
+        if plan.gone:
+            directory.save_plan(plan.with_room())
+        wanted = replace(spec, nodes=spec.nodes + 1)
+        self.create(wanted, report)
+        return wanted
+
+    def delete_node(self, spec: ClusterSpec, node: str, report: Reporter) -> ClusterSpec:
+        """See ``SupportsNodes``."""
+        cluster = self._cluster(spec)
+        if node not in [cluster.plan.node(index).name for index in cluster.plan.gone]:
+            members.remove(cluster, members.find(cluster, node), report)
+        return replace(spec, nodes=spec.nodes - 1)
+
+    def stop_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """See ``SupportsNodeStop``."""
+        found = members.find(self._cluster(spec), node)
+        with report.step("stop", f"stopping {node}") as step:
+            members.switch_off(found)
+            step.finish_as(f"stopped {node}")
+
+    def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """See ``SupportsNodeStop``."""
+        cluster, context = self._cluster(spec), self._context
+        members.switch_on(cluster, members.find(cluster, node), context.artifacts, context.host, report)
 
     def prepare(self, spec: ClusterSpec, report: Reporter) -> None:
         """See ``SupportsPrepare``."""
@@ -248,16 +277,6 @@ class NativeDriver:
         network.remove_host_network(self._runner, plan)
         if shutil.which("iptables"):
             network.forbid_egress(self._runner, plan)
-
-
-def _switch_off(node: NativeNode) -> None:
-    """The kubelet first, so that it restarts nothing; then the containers, then etcd; the rest bears a kill."""
-    if node.process() is not None:
-        node.run(["sv", "-w", "3", "force-stop", f"{SERVICES}/kubelet"], check=False)
-        node.end_gently("kubepods", timeout=_GRACE)
-        if node.role is NodeRole.CONTROL_PLANE:
-            node.run(["sv", "-w", "3", "force-stop", f"{SERVICES}/etcd"], check=False)
-    node.kill()
 
 
 def _size(size: int | None) -> str:

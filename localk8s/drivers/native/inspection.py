@@ -35,7 +35,7 @@ def inspect(cluster: NativeCluster) -> ClusterStatus:
 
 
 def _judge(nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...]) -> ClusterState:
-    if any(node.state is NodeState.BROKEN for node in nodes):
+    if any(node.state in (NodeState.BROKEN, NodeState.STOPPED) for node in nodes):
         return ClusterState.BROKEN
     if reasons:
         return ClusterState.STARTING
@@ -45,7 +45,7 @@ def _judge(nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...]) -> ClusterSt
 def _status(
     cluster: NativeCluster, state: ClusterState, nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...] = ()
 ) -> ClusterStatus:
-    reasons += tuple(f"{node.name}: {node.reason}" for node in nodes if node.reason and node.state is not NodeState.STOPPED)
+    reasons += tuple(f"{node.name}: {node.reason}" for node in nodes if node.reason and node.reason != _BACK)
     return ClusterStatus(
         name=cluster.spec.name,
         driver="native",
@@ -74,7 +74,7 @@ def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: 
     state, reason = NodeState.UNKNOWN, ""
     down = down_services(process) if process is not None else ()
     if process is None:
-        state, reason = NodeState.BROKEN, f"the node is off: {_BACK}"
+        state, reason = NodeState.STOPPED, f"the node is off: {_BACK}"
     elif down:
         state, reason = NodeState.BROKEN, f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running: {_BACK}"
     elif found is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -49,6 +49,8 @@ class ClusterPlan:
     identity: str
     """Six hexadecimal digits, different for every cluster of every user; part of every name on the host."""
     network: ClusterNetwork
+    gone: tuple[int, ...] = ()
+    """Indices of nodes that were deleted, and are not to be made again by themselves."""
 
     @property
     def bridge(self) -> str:
@@ -77,8 +79,18 @@ class ClusterPlan:
         )
 
     def nodes(self, count: int) -> tuple[NodePlan, ...]:
-        """The first ``count`` nodes."""
-        return tuple(self.node(index) for index in range(1, count + 1))
+        """The first ``count`` nodes that are not gone."""
+        indices = [index for index in range(1, count + len(self.gone) + 1) if index not in self.gone]
+        return tuple(self.node(index) for index in indices[:count])
+
+    def without(self, index: int, count: int) -> ClusterPlan:
+        """This plan, of which ``count`` nodes are there, with one less: the others keep their numbers."""
+        last = max(node.index for node in self.nodes(count) if node.index != index)
+        return replace(self, gone=tuple(sorted(number for number in {*self.gone, index} if number < last)))
+
+    def with_room(self) -> ClusterPlan:
+        """This plan with the first number that was given up free for the next node."""
+        return replace(self, gone=self.gone[1:])
 
 
 def identify(directory: str, name: str) -> str:
@@ -122,6 +134,7 @@ def encode_plan(plan: ClusterPlan) -> str:
         "nodes": str(network.nodes),
         "pods": str(network.pods),
         "services": str(network.services),
+        "gone": plan.gone,
     }
     return json.dumps(content, indent=2) + "\n"
 
@@ -136,4 +149,5 @@ def decode_plan(text: str) -> ClusterPlan:
     network = ClusterNetwork(
         nodes=IPv4Network(content["nodes"]), pods=IPv4Network(content["pods"]), services=IPv4Network(content["services"])
     )
-    return ClusterPlan(name=str(content["name"]), identity=str(content["identity"]), network=network)
+    gone = tuple(int(index) for index in content.get("gone", ()))
+    return ClusterPlan(name=str(content["name"]), identity=str(content["identity"]), network=network, gone=gone)

@@ -67,7 +67,7 @@ class VagrantDriver:
         options = read_options(spec.options)
         if spec.nodes > MOST_MACHINES:
             raise UsageError(f"{spec.nodes} machines are more than {MOST_MACHINES}.", hint="localk8s start --nodes 3")
-        if spec.control_planes == 2:
+        if spec.control_planes == 2 and not cluster_directory(self._context, spec.name).exists():
             raise UsageError(
                 "Two control planes are worse than one: etcd stops when either is lost.",
                 hint="localk8s start --control-planes 3",
@@ -161,7 +161,7 @@ class VagrantDriver:
         return replace(spec, nodes=len(cluster.plan.indices), control_planes=planes)
 
     def stop_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
-        """Switch one machine off and keep its data; the others go on."""
+        """See ``SupportsNodeStop``."""
         cluster = load(self._context, spec)
         machine = members.find(cluster, node)
         with report.step("stop", f"stopping {node}") as step:
@@ -169,7 +169,7 @@ class VagrantDriver:
             step.finish_as(f"stopped {node}")
 
     def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
-        """Bring one machine back with the same address and data."""
+        """See ``SupportsNodeStop``."""
         cluster = load(self._context, spec)
         members.switch_on(cluster, members.find(cluster, node), report)
 

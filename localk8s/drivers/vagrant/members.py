@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -59,7 +60,8 @@ def remove(cluster: VagrantCluster, machine: Machine, report: Reporter) -> None:
         if machine.index in cluster.plan.control_planes:
             kubeadm.remove_member(first, machine.name)
         kubeadm.forget_node(first, machine.name)
-        cluster.node(machine).fresh()
+        with contextlib.suppress(NotFoundError):  # it was never booted
+            cluster.node(machine).fresh()
         cluster.client.destroy(machine.name)
         cluster.save_plan(cluster.plan.without(machine.index))
         cluster.write_vagrantfile()
