@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from localk8s.kubeadm.component_config import kubelet_configuration, proxy_configuration
 from localk8s.kubeadm.documents import init_documents, join_documents
@@ -36,16 +37,18 @@ CREDENTIALS_READY = "/etc/kubernetes/localk8s-credentials"
 """Exists once every certificate and kubeconfig of the control plane is whole."""
 
 _PHASE_LIMIT = 120.0
+_TICKET = "/etc/kubernetes/localk8s-ticket"
 
 
-def kubeadm(node: Node, *arguments: str, timeout: float = _PHASE_LIMIT) -> str:
-    """Run kubeadm on ``node`` and return what it printed.
+def kubeadm(node: Node, *arguments: str, timeout: float = _PHASE_LIMIT, into: str = "") -> str:
+    """Run kubeadm on ``node`` and return what it printed; ``into`` keeps it in a file of the node that root alone reads.
 
     Raises:
         CommandError: with kubeadm's own complaint as its sentence.
     """
+    keep = ["sh", "-c", f'umask 077; exec "$0" "$@" >{into}'] if into else []
     try:
-        return node.run(["kubeadm", *arguments], timeout=timeout).stdout
+        return node.run([*keep, "kubeadm", *arguments], timeout=timeout).stdout
     except CommandError as exc:
         if exc.returncode is None:
             raise
@@ -156,19 +159,25 @@ def bind_administrators(node: Node, conf: str) -> None:
 
 
 def make_ticket(node: Node, parameters: KubeadmParameters) -> JoinTicket:
-    """Create a bootstrap token that lives for an hour.
+    """Create a bootstrap token that lives for an hour. It is never an argument, nor printed: no log and no process list has it.
 
     Raises:
-        KubernetesError: kubeadm printed no hash of the cluster's authority.
+        CommandError: kubeadm made none; with its complaint.
+        KubernetesError: kubeadm did not say how to join.
     """
-    token = f"{secrets.token_hex(3)}.{secrets.token_hex(8)}"
     conf = admin_conf(node, parameters)
     text = ("--description", "made by localk8s", "--print-join-command")
-    printed = kubeadm(node, "token", "create", token, "--ttl", "1h", "--kubeconfig", conf, *text)
-    found = re.search(r"sha256:[0-9a-f]{64}", printed)
-    if not found:
-        raise KubernetesError("kubeadm made a token without saying how to join.", hint="localk8s logs", details=printed)
-    return JoinTicket(token, found[0])
+    kubeadm(node, "token", "create", "--ttl", "1h", "--kubeconfig", conf, *text, into=_TICKET)
+    with TemporaryDirectory(prefix="localk8s-") as directory:
+        local = Path(directory) / "ticket"
+        node.copy_out(_TICKET, local)
+        printed = local.read_text(encoding="utf-8")
+    node.run(["rm", "-f", _TICKET])
+    token = re.search(r"--token ([a-z0-9]{6}\.[a-z0-9]{16})", printed)
+    authority = re.search(r"sha256:[0-9a-f]{64}", printed)
+    if not token or not authority:
+        raise KubernetesError("kubeadm made a token without saying how to join.", hint="localk8s logs")
+    return JoinTicket(token[1], authority[0])
 
 
 def has_joined(node: Node) -> bool:
