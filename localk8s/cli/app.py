@@ -46,8 +46,11 @@ _COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("top", "observing:top", _USING, "localk8s top pods"),
     ("docker-env", "docker_env:docker_env", _USING, "eval $(localk8s docker-env)"),
     ("mount", "mount:mount", _USING, "localk8s mount .:/src"),
+    ("render", "machines:render", _USING, "localk8s render --provider virtualbox --nodes 3"),
+    ("inventory", "machines:inventory", _USING, "localk8s inventory -o json"),
     ("doctor", "host:doctor", _HOST, "localk8s doctor --nodes 3 --memory 4g"),
     ("setup", "host:setup", _HOST, "localk8s setup --driver native --yes"),
+    ("bundle", "supplies:bundle", _HOST, "localk8s bundle cluster.tar.gz"),
     ("version", "looking:version", _HOST, "localk8s version -o json"),
 )
 
@@ -55,6 +58,8 @@ _GROUPS: tuple[tuple[str, str, str], ...] = (
     ("node", "node:node_app", _EVERY_DAY),
     ("image", "image:image_app", _USING),
     ("registry", "registry:registry_app", _USING),
+    ("box", "machines:box_app", _HOST),
+    ("cache", "supplies:cache_app", _HOST),
     ("config", "looking:config_app", _HOST),
 )
 """Groups of commands; the function builds the group's ``typer.Typer``."""

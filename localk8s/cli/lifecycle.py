@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +14,8 @@ from localk8s.cli.output import Format, document, write, write_line
 from localk8s.cli.session import Session
 from localk8s.cli.start_options import (
     ArtifactsPath,
+    Cni,
+    ControlPlanes,
     Cpus,
     DiskSize,
     DriverName,
@@ -24,6 +26,7 @@ from localk8s.cli.start_options import (
     Merge,
     MinikubeArg,
     Nodes,
+    Provider,
     Version,
     VmDriver,
     Wait,
@@ -41,6 +44,7 @@ def start(
     cluster: ClusterName = None,
     driver: DriverName = None,
     nodes: Nodes = None,
+    control_planes: ControlPlanes = None,
     kubernetes_version: Version = None,
     artifacts: ArtifactsPath = None,
     cpus: Cpus = None,
@@ -48,6 +52,8 @@ def start(
     disk_size: DiskSize = None,
     vm_driver: VmDriver = None,
     minikube_arg: MinikubeArg = None,
+    provider: Provider = None,
+    cni: Cni = None,
     driver_option: DriverOption = None,
     wait: Wait = True,
     dry_run: DryRun = False,
@@ -66,20 +72,25 @@ def start(
     formats = (Format.TABLE, Format.JSON)
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=formats, events=True, verb="start")
     given = ctx.params
-    wish, options = _wish(given), _how(session, given)
+    wish, options = wish_of(given), _how(session, given)
     plan = session.cluster.start_as(wish, options, announce=lambda plan: announce(session, plan, dry_run=dry_run))
     _tell_started(session, plan, options)
     return 0
 
 
-def _wish(given: Mapping[str, Any]) -> Wish:
+def wish_of(given: Mapping[str, Any]) -> Wish:
+    """What the options of ``start`` (or those of them that a command has) ask for."""
     from localk8s.cluster.wish import parse_wish
 
     return parse_wish(
         nodes=count(given["nodes"], "--nodes"),
-        options=_options(given["vm_driver"], given["minikube_arg"] or (), given["driver_option"] or ()),
+        control_planes=count(given["control_planes"], "--control-planes"),
+        options=_options(given),
         **{name: given[name] for name in ("driver", "cpus", "memory", "disk_size", "kubernetes_version", "artifacts")},
     )
+
+
+_ONE_DRIVERS = ("vm_driver", "provider", "cni")
 
 
 def _how(session: Session, given: Mapping[str, Any]) -> StartOptions:
@@ -98,15 +109,13 @@ def count(text: str | None, option: str) -> int | None:
     return int(text)
 
 
-def _options(vm_driver: str | None, minikube_args: Sequence[str], pairs: Sequence[str]) -> dict[str, str]:
+def _options(given: Mapping[str, Any]) -> dict[str, str]:
     import shlex
 
-    options: dict[str, str] = {}
-    if vm_driver is not None:
-        options["vm-driver"] = vm_driver
-    if minikube_args:
-        options["minikube-arg"] = shlex.join(minikube_args)
-    for pair in pairs:
+    options = {name.replace("_", "-"): given[name] for name in _ONE_DRIVERS if given.get(name) is not None}
+    if given.get("minikube_arg"):
+        options["minikube-arg"] = shlex.join(given["minikube_arg"])
+    for pair in given["driver_option"] or ():
         key, separator, value = pair.partition("=")
         if not separator or not key:
             raise UsageError(f"--driver-option {pair!r} is no KEY=VALUE.", hint="localk8s start --help")

@@ -8,6 +8,19 @@ import typer
 
 from localk8s.cli.options import complete_driver
 
+
+def complete_provider(incomplete: str) -> list[str]:
+    """Vagrant's providers for the shell."""
+    from localk8s.drivers.vagrant.providers import PROVIDERS
+
+    return [name for name in PROVIDERS if name.startswith(incomplete)]
+
+
+def complete_cni(incomplete: str) -> list[str]:
+    """Pod networks for the shell."""
+    return [name for name in ("bridge", "flannel", "calico", "none") if name.startswith(incomplete)]
+
+
 _WHAT, _SIZE, _ONE, _HOW = "What to start", "Size of each node", "Only one driver", "How"
 
 DriverName = Annotated[
@@ -21,6 +34,14 @@ DriverName = Annotated[
 ]
 Nodes = Annotated[
     str | None, typer.Option(metavar="N", help="How many nodes, control plane included (default 1).", rich_help_panel=_WHAT)
+]
+ControlPlanes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N",
+        help="How many of them carry the control plane (default 1); 3 survive the loss of one.",
+        rich_help_panel=_WHAT,
+    ),
 ]
 Version = Annotated[
     str | None,
@@ -46,6 +67,24 @@ VmDriver = Annotated[
 MinikubeArg = Annotated[
     list[str] | None,
     typer.Option(metavar="ARG", help="minikube: handed on to minikube start; may be repeated.", rich_help_panel=_ONE),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="vagrant: what makes the machines: libvirt, lxc, virtualbox, vmware_desktop, parallels, hyperv.",
+        autocompletion=complete_provider,
+        rich_help_panel=_ONE,
+    ),
+]
+Cni = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="vagrant, minikube: who connects pods: bridge, flannel, calico; vagrant: or none.",
+        autocompletion=complete_cni,
+        rich_help_panel=_ONE,
+    ),
 ]
 DriverOption = Annotated[
     list[str] | None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from localk8s.cluster import recipe
 from localk8s.cluster.builds import Builds
+from localk8s.cluster.exports import Exports
 from localk8s.cluster.members import Members
 from localk8s.cluster.plan import Plan
 from localk8s.cluster.user_kubeconfig import kept, publish, withdraw
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from localk8s.kube.rest import RestClient
 
 
-class Cluster(Uses, Builds, Members):
+class Cluster(Uses, Builds, Members, Exports):
     """A Kubernetes cluster on this machine, there or not.
 
     ::
@@ -72,6 +73,7 @@ class Cluster(Uses, Builds, Members):
         *,
         driver: str | None = None,
         nodes: int | None = None,
+        control_planes: int | None = None,
         cpus: str | float | None = None,
         memory: str | None = None,
         disk_size: str | None = None,
@@ -88,6 +90,7 @@ class Cluster(Uses, Builds, Members):
         Args:
             driver: ``native``, ``minikube``, ``vagrant``; chosen for this host when left out.
             nodes: machines together.
+            control_planes: how many of them carry the control plane.
             cpus: processors, such as ``2`` or ``"0.5"``.
             memory: such as ``"4g"``; a bare number is MiB.
             disk_size: such as ``"20g"``.
@@ -106,7 +109,7 @@ class Cluster(Uses, Builds, Members):
         """
         size = {"cpus": None if cpus is None else str(cpus), "memory": memory, "disk_size": disk_size}
         what = {"driver": driver, "kubernetes_version": kubernetes_version, **size}
-        wish = parse_wish(nodes=nodes, artifacts=artifacts, options=options, **what)
+        wish = parse_wish(nodes=nodes, control_planes=control_planes, artifacts=artifacts, options=options, **what)
         return self.start_as(wish, recipe.StartOptions(keep_on_failure=keep_on_failure, merge=merge))
 
     def start_as(

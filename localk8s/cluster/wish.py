@@ -36,6 +36,8 @@ class Wish:
 
     driver: str | None = None
     nodes: int | None = None
+    control_planes: int | None = None
+    """Of the nodes."""
     cpus: Decimal | None = None
     memory: int | None = None
     """Bytes a node."""
@@ -52,6 +54,7 @@ def parse_wish(
     *,
     driver: str | None = None,
     nodes: int | None = None,
+    control_planes: int | None = None,
     cpus: str | None = None,
     memory: str | None = None,
     disk_size: str | None = None,
@@ -64,6 +67,7 @@ def parse_wish(
     Args:
         driver: a driver's name.
         nodes: machines together.
+        control_planes: how many of them carry the control plane.
         cpus: ``2``, ``0.5``.
         memory: ``4g``; a bare number is MiB.
         disk_size: ``20g``; a bare number is MiB.
@@ -77,6 +81,7 @@ def parse_wish(
     return Wish(
         driver=driver,
         nodes=nodes,
+        control_planes=control_planes,
         cpus=None if cpus is None else parse_cpus(cpus),
         memory=None if memory is None else parse_size(memory, what="--memory"),
         disk=None if disk_size is None else parse_size(disk_size, what="--disk-size"),
@@ -113,10 +118,12 @@ def new_spec(name: str, driver: str, wish: Wish, defaults: Defaults, host_cpus: 
         memory=_first(wish.memory, defaults.memory, own.memory),
         disk=_first(wish.disk, defaults.disk, own.disk),
     )
+    planes = _first(wish.control_planes, 1)
     return ClusterSpec(
         name=name,
         driver=driver,
-        nodes=_first(wish.nodes, defaults.nodes, 1),
+        nodes=_first(wish.nodes, max(defaults.nodes or 1, planes)),
+        control_planes=planes,
         size=size,
         kubernetes_version=_first(wish.kubernetes_version, None if wish.artifacts else defaults.kubernetes_version),
         artifacts=wish.artifacts,
@@ -134,6 +141,7 @@ def amended(recorded: ClusterSpec, wish: Wish) -> ClusterSpec:
     return replace(
         recorded,
         nodes=_first(wish.nodes, recorded.nodes),
+        control_planes=_first(wish.control_planes, recorded.control_planes),
         size=size,
         kubernetes_version=_first(wish.kubernetes_version, recorded.kubernetes_version),
         artifacts=_first(wish.artifacts, recorded.artifacts),
@@ -195,6 +203,8 @@ def start_command(spec: ClusterSpec) -> str:
     arguments = ["localk8s", "start", *([] if spec.name == DEFAULT_CLUSTER else ["-c", spec.name]), "--driver", spec.driver]
     if spec.nodes != 1:
         arguments += ["--nodes", str(spec.nodes)]
+    if spec.control_planes != 1:
+        arguments += ["--control-planes", str(spec.control_planes)]
     if spec.size.cpus not in (None, DEFAULT_NODE_SIZE.cpus):
         arguments += ["--cpus", f"{spec.size.cpus:f}"]
     if spec.size.memory not in (None, DEFAULT_NODE_SIZE.memory):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import yaml
 
 from localk8s.drivers.vagrant.inventory import render_inventory
 from localk8s.drivers.vagrant.machine_readable import HostEntry
@@ -17,7 +17,7 @@ def entry(name: str) -> HostEntry:
 
 
 def test_groups_and_variables() -> None:
-    found = json.loads(render_inventory(PLAN, {name: entry(name) for name in ("t", "t-2", "t-3")}))["all"]
+    found = yaml.safe_load(render_inventory(PLAN, {name: entry(name) for name in ("t", "t-2", "t-3")}))["all"]
     groups = found["children"]
     assert list(groups["kube_control_plane"]["hosts"]) == list(groups["etcd"]["hosts"]) == ["t"]
     assert list(groups["kube_node"]["hosts"]) == ["t", "t-2", "t-3"]
@@ -27,5 +27,5 @@ def test_groups_and_variables() -> None:
 
 
 def test_a_machine_that_was_never_booted_is_left_out() -> None:
-    found = json.loads(render_inventory(PLAN, {"t": entry("t")}))["all"]
+    found = yaml.safe_load(render_inventory(PLAN, {"t": entry("t")}))["all"]
     assert list(found["hosts"]) == ["t"]

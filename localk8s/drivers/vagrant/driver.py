@@ -8,7 +8,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
-from localk8s.drivers.vagrant import checks, host_network, members, recipe, removal
+from localk8s.drivers.machines import MachineBox
+from localk8s.drivers.vagrant import box_store, checks, host_network, members, recipe, removal
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes, cluster_directory, identity, load, load_plan
 from localk8s.drivers.vagrant.inspection import inspect
 from localk8s.drivers.vagrant.inventory import render_inventory
@@ -20,6 +21,7 @@ from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec, NodeSize
 from localk8s.model.status import ClusterState, ClusterStatus, Finding
+from localk8s.model.versions import KubernetesVersion
 
 INFO = DriverInfo(
     name="vagrant",
@@ -187,19 +189,45 @@ class VagrantDriver:
         return members.logs(cluster, members.find(cluster, node), lines)
 
     def render(self, spec: ClusterSpec) -> str:
-        """The Vagrantfile of the cluster, or of one that would be made from ``spec``; changes nothing."""
+        """See ``SupportsRender``: the Vagrantfile."""
         try:
             return load(self._context, spec).render()
         except NotFoundError:
-            return VagrantCluster(self._context, spec, self._new_plan(spec)).render()
+            plan = self._new_plan(spec)
+        if read_options(spec.options).builds_box:
+            box = box_store.with_version(self._context.layout.boxes, plan.provider, spec.kubernetes_version)
+            if box is None:
+                made = f"with Kubernetes {spec.kubernetes_version} for {plan.provider}"
+                raise WrongStateError(f"There is no box {made} yet.", hint=f"localk8s box build --provider {plan.provider}")
+            plan = replace(plan, box=box.key)
+        return VagrantCluster(self._context, spec, plan).render()
+
+    def build_box(
+        self, provider: str | None, version: KubernetesVersion | None, artifacts: str | None, report: Reporter
+    ) -> MachineBox:
+        """See ``SupportsBoxes``."""
+        name = provider or self._context.settings.get("provider") or detect_provider()
+        wanted = version or self._context.artifacts.newest_version(artifacts)
+        with report.step("box", f"building a {name} box with Kubernetes {wanted}") as step:
+            return box_store.describe(boxes(self._context).build(name, wanted, artifacts, step))
+
+    def boxes(self) -> tuple[MachineBox, ...]:
+        """See ``SupportsBoxes``."""
+        return tuple(box_store.describe(box) for box in box_store.stored(self._context.layout.boxes))
+
+    def delete_boxes(self, names: Sequence[str]) -> None:
+        """See ``SupportsBoxes``."""
+        box_store.remove(self._context.layout.boxes, names, self._context.runner)
 
     def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
         """See ``SupportsContainerd``."""
         return ("ctr", "-n", "k8s.io")
 
     def inventory(self, spec: ClusterSpec) -> str:
-        """The machines as an Ansible inventory with kubespray's group names."""
+        """See ``SupportsInventory``."""
         cluster = load(self._context, spec)
+        if not cluster.entries():
+            raise WrongStateError(f'No machine of cluster "{spec.name}" was ever booted.', hint="localk8s start")
         return render_inventory(cluster.plan, cluster.entries())
 
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
