@@ -47,7 +47,7 @@ def dashboard(
         typer.Option(
             "--ui",
             metavar="NAME",
-            help="built-in (default), or one that is installed: headlamp, kubernetes-dashboard, minikube.",
+            help="built-in (default); one that is installed: headlamp, kubernetes-dashboard; or the driver's own: minikube.",
             rich_help_panel=_WHAT,
         ),
     ] = "built-in",

@@ -131,7 +131,7 @@ def ls(ctx: typer.Context, cluster: ClusterName = None, output: Output = None, v
 
 
 def _where(image: ClusterImage, nodes: list[str]) -> str:
-    return "all" if list(image.nodes) == nodes else " ".join(image.nodes)
+    return "all" if list(image.nodes) == nodes else " ".join(image.nodes) or "-"
 
 
 def rm(
@@ -208,9 +208,10 @@ def build(
         raise UsageError("An image needs a name.", hint="localk8s image build -t app .")
     if not Path(context).is_dir():
         raise UsageError(f"{context!r} is no directory.", hint=f"localk8s image build -t {name} .")
-    arguments = ["--tag", name, *(["--file", file] if file else []), *(["--quiet"] if quiet else [])]
-    arguments += [part for each in build_arg or () for part in ("--build-arg", each)]
-    return session.cluster.build_image([*arguments, "--", context])
+    from localk8s.drivers.image_tool import ImageBuild
+
+    wanted = ImageBuild(Path(context), name, file, tuple(build_arg or ()))
+    return session.cluster.build_image(wanted, quiet=quiet)
 
 
 def _show(session: Session, table: str, items: list[dict[str, Any]], names: list[str]) -> None:

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from localk8s.cluster.wish import command_for
-from localk8s.drivers.base import SupportsContainerd, SupportsDockerEnvironment, SupportsMount, SupportsServices
-from localk8s.model.errors import NotFoundError, NotSupportedError
+from localk8s.drivers.base import (
+    SupportsContainerd,
+    SupportsDockerEnvironment,
+    SupportsImageTool,
+    SupportsMount,
+    SupportsServices,
+)
+from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver
+    from localk8s.drivers.image_tool import ImageBuild
     from localk8s.helpers.images import Images, LoadedImage
+    from localk8s.helpers.images_tool import ToolImages
     from localk8s.helpers.registry import Registry
     from localk8s.kube.rest import RestClient
     from localk8s.model.node import Node
@@ -43,7 +51,7 @@ class Builds:
         def _driver(self) -> Driver: ...
 
     @property
-    def images(self) -> Images:
+    def images(self) -> Images | ToolImages:
         """The images on its nodes.
 
         ::
@@ -53,8 +61,10 @@ class Builds:
 
         Raises:
             NotFoundError: there is no such cluster.
-            NotSupportedError: its nodes' runtime is not containerd.
+            NotSupportedError: its driver does not say how images get onto its nodes.
         """
+        if tool := self._image_tool():
+            return tool
         from localk8s.helpers.images import Images
 
         driver = self._driver
@@ -64,6 +74,16 @@ class Builds:
                 hint=command_for("start", self.name, "--driver", "native"),
             )
         return Images(self.nodes(), driver.containerd(self.spec), self._machine, self._report)
+
+    def _image_tool(self) -> ToolImages | None:
+        """Images by the driver's own tool; None where the nodes' containerd is asked."""
+        driver = self._driver
+        tool = driver.image_tool(self.spec) if isinstance(driver, SupportsImageTool) else None
+        if tool is None:
+            return None
+        from localk8s.helpers.images_tool import ToolImages
+
+        return ToolImages(tool, [node.name for node in self.nodes()], self._report)
 
     def load_image(
         self, source: str | Path | BinaryIO, *, nodes: Sequence[str] = (), name: str = ""
@@ -116,8 +136,11 @@ class Builds:
         """
         from localk8s.helpers.mirrors import sources
 
+        mirrors = self._installation.config.mirrors
+        if tool := self._image_tool():
+            return tool.pull(name, nodes, sources(mirrors, name, registries=True))
         self.apply_mirrors()
-        return self.images.pull(name, nodes, sources(self._installation.config.mirrors, name))
+        return self.images.pull(name, nodes, sources(mirrors, name))
 
     def apply_mirrors(self) -> None:
         """Let every node's runtime ask the mirrors of the configuration file, in their order, before a registry itself.
@@ -130,7 +153,7 @@ class Builds:
         from localk8s.helpers.mirrors import apply_mirrors
 
         mirrors = self._installation.config.mirrors
-        if isinstance(self._driver, SupportsContainerd):
+        if isinstance(self._driver, SupportsContainerd) and self._image_tool() is None:
             with ThreadPoolExecutor(max_workers=8) as pool:
                 list(pool.map(lambda node: apply_mirrors(node, mirrors), self.nodes()))
 
@@ -153,8 +176,16 @@ class Builds:
         if not directory.is_dir():
             raise NotFoundError(f"There is no directory {directory} on this host.")
         wanted = check_target(target)
-        for node in [self.node(name) for name in nodes] or self.nodes():
-            driver.mount(self.spec, node.name, directory, wanted)
+        done: list[str] = []
+        try:
+            for node in [self.node(name) for name in nodes] or self.nodes():
+                driver.mount(self.spec, node.name, directory, wanted)
+                done.append(node.name)
+        except BaseException:
+            for name in done:  # all of them or none
+                with contextlib.suppress(Localk8sError):
+                    driver.unmount(self.spec, name, wanted)
+            raise
 
     def unmount(self, target: str, *, nodes: Sequence[str] = ()) -> None:
         """Take away what ``mount`` brought. Errors as there."""
@@ -248,19 +279,30 @@ class Builds:
             step.finish_as(f"docker runs on {chosen.name}")
         return host.variables
 
-    def build_image(self, arguments: Sequence[str], *, node: str = "") -> int:
-        """Run ``docker build`` on this terminal against a docker in the cluster; returns its exit code.
+    def build_image(self, wanted: ImageBuild, *, node: str = "", quiet: bool = False) -> int:
+        """Build an image in the cluster, with the driver's own tool or by ``docker build`` on this terminal.
 
         Args:
-            arguments: those of ``docker build``.
+            wanted: what to build.
             node: where docker runs; the first control plane when empty.
+            quiet: docker prints nothing but the id.
+
+        Returns:
+            docker's exit code.
 
         Raises:
             PrerequisiteError: there is no docker client on this host.
+            CommandError: the driver's own tool failed.
             NotFoundError, NotSupportedError, ArtifactError: as for ``docker_environment``.
         """
+        if tool := self._image_tool():
+            tool.build(wanted)
+            return 0
+        arguments = ["--tag", wanted.name, *(["--file", wanted.file] if wanted.file else []), *(["--quiet"] if quiet else [])]
+        arguments += [part for each in wanted.arguments for part in ("--build-arg", each)]
         variables = self.docker_environment(node)
-        return self._installation.runner().foreground(["docker", "build", *arguments], env=variables)
+        argv = ["docker", "build", *arguments, "--", str(wanted.context)]
+        return self._installation.runner().foreground(argv, env=variables)
 
     @property
     def _machine(self) -> str:

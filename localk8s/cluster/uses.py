@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from localk8s.cluster.wish import command_for
-from localk8s.drivers.base import Feature
+from localk8s.drivers.base import Feature, SupportsDashboard
 from localk8s.model.errors import KubernetesError, NotSupportedError, WrongStateError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localk8s.kube.rest import RestClient
     from localk8s.model.node import Node
     from localk8s.model.progress import Reporter
+    from localk8s.model.spec import ClusterSpec
     from localk8s.wiring import Installation
 
 
@@ -36,6 +37,8 @@ class Uses:
     _installation: Installation
     if TYPE_CHECKING:
 
+        @property
+        def spec(self) -> ClusterSpec: ...  # noqa: D102
         def client(self, *, timeout: float = 10.0) -> RestClient: ...  # noqa: D102
         def node(self, name: str = "") -> Node: ...  # noqa: D102
         def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
@@ -267,18 +270,27 @@ class Uses:
         """A page that shows the cluster live, on this host's loopback while the block runs; yields its address.
 
         Args:
-            ui: ``built-in``; or one that is installed: ``headlamp``, ``kubernetes-dashboard``, ``minikube``.
+            ui: ``built-in``; one that is installed: ``headlamp``, ``kubernetes-dashboard``; or the driver's own: ``minikube``.
             port: 0 for any that is free.
 
         Raises:
             UsageError: nobody knows that ``ui``.
             NotFoundError: there is no such cluster, or the ``ui`` is not installed in it.
+            NotSupportedError: it is another driver's.
             PrerequisiteError: the port is taken.
             WrongStateError, KubernetesError: the API does not answer, or refused.
         """
-        from localk8s.helpers.dashboard import BUILT_IN, forward_installed, serve_dashboard
+        from localk8s.helpers.dashboard import BUILT_IN, DRIVERS_OWN, forward_installed, serve_dashboard
 
-        routes = self._has(Feature.HOST_ROUTES)
+        driver, routes = self._driver, self._has(Feature.HOST_ROUTES)
+        if ui in DRIVERS_OWN:
+            if not isinstance(driver, SupportsDashboard) or driver.info.name != ui:
+                raise NotSupportedError(
+                    f"The {driver.info.name} driver does not bring {ui}'s dashboard.", hint=command_for("dashboard", self.name)
+                )
+            with driver.dashboard(self.spec, port) as address:
+                yield address
+            return
         with self._asked() as client, contextlib.ExitStack() as stack:
             if ui == BUILT_IN:
                 page = serve_dashboard(client, title=self.name, nodes=self._addresses(), routes=routes, port=port)

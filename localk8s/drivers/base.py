@@ -8,6 +8,7 @@ Powers that not every driver has are named in ``DriverInfo.features`` and mirror
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from localk8s.artifacts.base import Artifacts
 from localk8s.artifacts.kinds import NodeTools
+from localk8s.drivers.image_tool import ImageTool
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.spec import ClusterSpec
@@ -37,6 +39,8 @@ class Feature(StrEnum):
     DOCKER_ENV = "docker-env"
     IMAGES = "images"
     MOUNT = "mount"
+    DASHBOARD = "dashboard"
+    """Brings a dashboard of its own."""
     PAUSE = "pause"
     HOST_ROUTES = "host-routes"
     """The host reaches pod and service addresses by itself."""
@@ -279,6 +283,27 @@ class SupportsContainerd(Protocol):
 
         Raises:
             NotSupportedError: this cluster has another runtime.
+        """
+
+
+@runtime_checkable
+class SupportsImageTool(Protocol):
+    """Images are handled by a tool of the driver's own (``Feature.IMAGES``)."""
+
+    def image_tool(self, spec: ClusterSpec) -> ImageTool | None:
+        """The tool; None where this cluster's nodes run on containerd, which is asked by itself then."""
+
+
+@runtime_checkable
+class SupportsDashboard(Protocol):
+    """Brings a dashboard of its own, called like the driver (``Feature.DASHBOARD``)."""
+
+    def dashboard(self, spec: ClusterSpec, port: int) -> AbstractContextManager[str]:
+        """Serve it on this host's loopback while the block runs; yields the address. Port 0 is any that is free.
+
+        Raises:
+            WaitTimeoutError: it did not come up.
+            Localk8sError: the driver's tool failed.
         """
 
 

@@ -30,9 +30,10 @@ BUILT_IN = "built-in"
 INSTALLED: dict[str, tuple[str, ...]] = {
     "headlamp": ("headlamp", "my-headlamp"),
     "kubernetes-dashboard": ("kubernetes-dashboard-kong-proxy", "kubernetes-dashboard"),
-    "minikube": ("kubernetes-dashboard",),
 }
 """Other dashboards, and what their services are called."""
+DRIVERS_OWN = ("minikube",)
+"""Those that a driver of that name brings along (``Feature.DASHBOARD``)."""
 _START = 10.0
 
 
@@ -115,7 +116,8 @@ def forward_installed(client: RestClient, ui: str, *, direct: bool, port: int = 
 
     names = INSTALLED.get(ui)
     if names is None:
-        raise UsageError(f"{ui!r} is no dashboard: {BUILT_IN}, {', '.join(INSTALLED)}.", hint="localk8s dashboard")
+        known = ", ".join((BUILT_IN, *INSTALLED, *DRIVERS_OWN))
+        raise UsageError(f"{ui!r} is no dashboard: {known}.", hint="localk8s dashboard")
     services = client.get(api_path("v1", "services"))["items"]
     found = next((each for name in names for each in services if each["metadata"]["name"] == name), None)
     if found is None:

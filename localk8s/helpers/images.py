@@ -57,6 +57,20 @@ class LoadedImage:
     """Bytes of its layers."""
 
 
+def check_names(archive: ImageArchive) -> None:
+    """Refuse an archive with an image that has no name.
+
+    Raises:
+        UsageError: it holds one.
+    """
+    unnamed = [image.id for image in archive.images if not image.names]
+    if unnamed:
+        raise UsageError(
+            f"An image in {archive.path.name} has no name ({unnamed[0][:19]}).",
+            hint=f"localk8s image load {shlex.quote(str(archive.path))} --name app:1",
+        )
+
+
 class Images:
     """The images of one cluster.
 
@@ -88,12 +102,7 @@ class Images:
             NotFoundError: there is no such node.
             CommandError, WaitTimeoutError: a node did not take it, or lacks it afterwards.
         """
-        unnamed = [image.id for image in archive.images if not image.names]
-        if unnamed:
-            raise UsageError(
-                f"An image in {archive.path.name} has no name ({unnamed[0][:19]}).",
-                hint=f"localk8s image load {shlex.quote(str(archive.path))} --name app:1",
-            )
+        check_names(archive)
         stores = self._chosen(nodes)
         names = ", ".join(short_name(name) for image in archive.images for name in image.names)
         with self._report.step("load", f"loading {names}") as step:

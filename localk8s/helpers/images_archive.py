@@ -274,6 +274,20 @@ def partial_archive(archive: ImageArchive, there: Collection[str]) -> Iterator[b
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
+def whole_archive(archive: ImageArchive) -> Iterator[bytes]:
+    """An archive of the same images under their names, whole, which docker of any age takes too, as it is written."""
+    listed = [
+        {
+            "Config": _blob_path(image.config.digest),
+            "RepoTags": list(image.names),
+            "Layers": [_blob_path(layer.digest) for layer in image.layers],
+        }
+        for image in archive.images
+    ]
+    yield from _member("manifest.json", json.dumps(listed).encode())
+    yield from partial_archive(archive, ())
+
+
 def bytes_to_send(archive: ImageArchive, there: Collection[str]) -> int:
     """How many bytes of layers ``partial_archive`` holds."""
     return sum(layer.size for layer in missing_layers(archive, there))

@@ -52,10 +52,16 @@ def hosts_file(registry: str, addresses: Sequence[str], mark: str = MARK) -> str
     return "\n".join(lines) + "\n"
 
 
-def sources(mirrors: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
-    """Full names under which the image ``name`` can be had from mirrors of its prefix, in order; the longest prefix counts."""
+def sources(mirrors: Mapping[str, Sequence[str]], name: str, *, registries: bool = False) -> tuple[str, ...]:
+    """Full names under which the image ``name`` can be had from mirrors of its prefix, in order; the longest prefix counts.
+
+    Args:
+        mirrors: as configured.
+        name: short or full.
+        registries: also those of whole registries, for a runtime that does not go by ``hosts_files``.
+    """
     wanted = full_name(name)
-    fitting = [prefix for prefix in mirrors if "/" in prefix and wanted.startswith(f"{prefix.rstrip('/')}/")]
+    fitting = [prefix for prefix in mirrors if (registries or "/" in prefix) and wanted.startswith(f"{prefix.rstrip('/')}/")]
     if not fitting:
         return ()
     prefix = max(fitting, key=len)

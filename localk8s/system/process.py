@@ -117,6 +117,33 @@ class HostRunner:
             raise CommandError(argv, process.returncode, self._mask(stdout), self._mask(stderr))
         return shown
 
+    def launch(self, argv: Sequence[str], output: Path, *, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start a program that goes on, in a group of its own; the caller ends it, or lets it outlive us.
+
+        Args:
+            argv: the program and its arguments.
+            output: the file, made anew, that takes all it prints.
+            env: variables added to its environment.
+
+        Raises:
+            PrerequisiteError: there is no such program.
+        """
+        full = (*self._prefix, *argv)
+        self._announce(full)
+        with output.open("wb") as printed:
+            try:
+                return subprocess.Popen(
+                    full,
+                    stdin=subprocess.DEVNULL,
+                    stdout=printed,
+                    stderr=printed,
+                    env=_environment(env),
+                    cwd=os.sep,
+                    start_new_session=True,
+                )
+            except FileNotFoundError as exc:
+                raise _missing(full[0]) from exc
+
     def foreground(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
         """Run a command on this process's own terminal and return its exit code (128+n when signal n ended it)."""
         full = (*self._prefix, *argv)

@@ -134,7 +134,7 @@ def test_the_demos_image_is_on_the_nodes(world: World, bundle: Path) -> None:
     told = Told()
     world.driver().create(spec, told)
     session = world.driver()._session(spec)
-    assert ("localk8s.dev/echo:1",) in [image.tags for image in list_images(session.tool, session.profile, "default")]
+    assert ("localk8s.dev/echo:1",) in [image.names for image in list_images(session.tool, session.profile, "default")]
     assert told.finished[-1] == "the nodes have the demo's image"
     world.forget_calls()
     world.driver().start(spec, Told())

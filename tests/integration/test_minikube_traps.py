@@ -521,7 +521,7 @@ def test_trap_2_9_loading_and_removing_that_exit_0_and_do_nothing_are_found_out(
         load_image(session.tool, PROFILE, "default", archive, ["example.test/app:1"])
     world.scenario()
     load_image(session.tool, PROFILE, "default", archive, ["example.test/app:1"])
-    assert [image.tags for image in list_images(session.tool, PROFILE, "default")] == [("example.test/app:1",)]
+    assert [image.names for image in list_images(session.tool, PROFILE, "default")] == [("example.test/app:1",)]
     world.scenario(image="lies")
     with pytest.raises(CommandError, match="did not remove"):
         remove_image(session.tool, PROFILE, "default", "example.test/app:1")

@@ -137,8 +137,16 @@ def test_the_other_lines() -> None:
         arguments.image_list("p"): "image ls --profile=p --format=json",
         arguments.image_load(
             "p", Path("/a/x.tar")
-        ): "image load /a/x.tar --profile=p --daemon=false --remote=false --overwrite=true",
-        arguments.image_remove("p", "x:1"): "image rm x:1 --profile=p",
+        ): "image load /a/x.tar --profile=p --daemon=false --remote=false --overwrite=true --alsologtostderr",
+        arguments.image_remove("p", "x:1"): "image rm x:1 --profile=p --alsologtostderr",
+        arguments.image_save("p", "x:1", Path("/a/x.tar")): "image save x:1 /a/x.tar --profile=p --daemon=false --remote=false",
+        arguments.image_pull("p", "x:1"): "image pull x:1 --profile=p --alsologtostderr",
+        arguments.image_tag("p", "x:1", "y:1"): "image tag x:1 y:1 --profile=p --alsologtostderr",
+        arguments.image_build(
+            "p", Path("/c"), "x:1", "D", ("A=b",)
+        ): "image build /c --profile=p --tag=x:1 --all=true --file=D --build-opt=build-arg=A=b --alsologtostderr",
+        arguments.mount("p", Path("/a"), "/b"): "mount /a:/b --profile=p --user=localk8s",
+        arguments.dashboard("p", 0): "dashboard --url --port=0 --profile=p --user=localk8s",
     }
     for argv, line in lines.items():
         assert shlex.join(argv) == line

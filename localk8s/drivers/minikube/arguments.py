@@ -5,6 +5,7 @@ Every value that matters is passed explicitly, because minikube would otherwise 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from localk8s.model.spec import ClusterSpec
 
 USER = "localk8s"
 """How localk8s is called in minikube's audit log, and how its own processes are recognised."""
+
+LOUD = "--alsologtostderr"
+"""Without it minikube keeps to itself that an image did not reach a node."""
 
 VERSION = ("version", "--output=json")
 KUBERNETES_VERSIONS = ("config", "defaults", "kubernetes-version", "--output=json")
@@ -168,12 +172,48 @@ def image_list(profile: str) -> tuple[str, ...]:
 
 def image_load(profile: str, archive: Path) -> tuple[str, ...]:
     """``image load`` of a file; the flags keep minikube from guessing what the argument is."""
-    return ("image", "load", str(archive), f"--profile={profile}", "--daemon=false", "--remote=false", "--overwrite=true")
+    return ("image", "load", str(archive), f"--profile={profile}", "--daemon=false", "--remote=false", "--overwrite=true", LOUD)
 
 
 def image_remove(profile: str, reference: str) -> tuple[str, ...]:
     """``image rm``."""
-    return ("image", "rm", reference, f"--profile={profile}")
+    return ("image", "rm", reference, f"--profile={profile}", LOUD)
+
+
+def image_save(profile: str, reference: str, target: Path) -> tuple[str, ...]:
+    """``image save`` of one image into a file: without one it goes into minikube's cache."""
+    return ("image", "save", reference, str(target), f"--profile={profile}", "--daemon=false", "--remote=false")
+
+
+def image_pull(profile: str, reference: str) -> tuple[str, ...]:
+    """``image pull`` on every node."""
+    return ("image", "pull", reference, f"--profile={profile}", LOUD)
+
+
+def image_tag(profile: str, source: str, target: str) -> tuple[str, ...]:
+    """``image tag``."""
+    return ("image", "tag", source, target, f"--profile={profile}", LOUD)
+
+
+def image_build(profile: str, context: Path, name: str, file: str, arguments: Sequence[str]) -> tuple[str, ...]:
+    """``image build`` on every node: without ``--all`` the first alone gets it.
+
+    Args:
+        arguments: ``NAME=VALUE`` of ARG instructions.
+    """
+    more = [f"--file={file}"] if file else []
+    more += [f"--build-opt=build-arg={each}" for each in arguments]
+    return ("image", "build", str(context), f"--profile={profile}", f"--tag={name}", "--all=true", *more, LOUD)
+
+
+def mount(profile: str, source: Path, target: str) -> tuple[str, ...]:
+    """``mount``, which serves the directory for as long as it runs."""
+    return ("mount", f"{source}:{target}", f"--profile={profile}", f"--user={USER}")
+
+
+def dashboard(profile: str, port: int) -> tuple[str, ...]:
+    """``dashboard``, which serves it for as long as it runs; a browser is never its business."""
+    return ("dashboard", "--url", f"--port={port}", f"--profile={profile}", f"--user={USER}")
 
 
 def mebibytes(size: int) -> int:

@@ -6,17 +6,20 @@ Owns nothing but the contract's methods; recipes, judgements and command lines a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
-from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle
+from localk8s.drivers.image_tool import ImageTool
+from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle, serving
 from localk8s.drivers.minikube.checks import has_default_route
 from localk8s.drivers.minikube.choice import Chooser, kubernetes_version, node_size
 from localk8s.drivers.minikube.claim import Claims
 from localk8s.drivers.minikube.docker_env import parse_docker_env, refuse_docker_env
 from localk8s.drivers.minikube.environment import minikube_environment
+from localk8s.drivers.minikube.image_tool import MinikubeImages
 from localk8s.drivers.minikube.inspect import inspect
 from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
 from localk8s.drivers.minikube.machines import kubernetes_name
@@ -42,6 +45,8 @@ _FEATURES = frozenset(
         Feature.COPY,
         Feature.DOCKER_ENV,
         Feature.IMAGES,
+        Feature.MOUNT,
+        Feature.DASHBOARD,
         Feature.PAUSE,
         Feature.NO_WAIT,
     }
@@ -76,7 +81,7 @@ class MinikubeDriver:
         if driver is not None and not driver.several_nodes:
             features -= _NEED_SEVERAL
         if driver is not None and driver.kind is Kind.NONE:
-            features = (features - {Feature.SSH, Feature.DOCKER_ENV}) | {Feature.HOST_ROUTES}
+            features = (features - {Feature.SSH, Feature.DOCKER_ENV, Feature.MOUNT}) | {Feature.HOST_ROUTES}
         return frozenset(features)
 
     def check(self, spec: ClusterSpec) -> tuple[Finding, ...]:
@@ -218,6 +223,23 @@ class MinikubeDriver:
                 hint="localk8s start -c another --driver minikube --driver-option container-runtime=containerd",
             )
         return ("ctr", "--namespace", "k8s.io")
+
+    def image_tool(self, spec: ClusterSpec) -> ImageTool | None:
+        """See ``SupportsImageTool``."""
+        session = self._session(spec)
+        return None if session.existing().runtime == "containerd" else MinikubeImages(session)
+
+    def mount(self, spec: ClusterSpec, node: str, source: Path, target: str) -> None:
+        """See ``SupportsMount``: on the first node, for as long as minikube serves it."""
+        serving.mount(self._session(spec), node, source, target)
+
+    def unmount(self, spec: ClusterSpec, node: str, target: str) -> None:
+        """See ``SupportsMount``."""
+        serving.unmount(self._session(spec), node, target)
+
+    def dashboard(self, spec: ClusterSpec, port: int) -> AbstractContextManager[str]:
+        """See ``SupportsDashboard``."""
+        return serving.dashboard(self._session(spec), port)
 
     def kubectl(self, spec: ClusterSpec) -> Path | None:
         """See ``SupportsKubectl``: the one in minikube's cache."""

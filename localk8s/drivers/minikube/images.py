@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from localk8s.drivers.image_tool import RuntimeImage
 from localk8s.drivers.minikube import arguments
 from localk8s.drivers.minikube.errors import find_failure, to_error
 from localk8s.drivers.minikube.tool import QUESTION, Minikube
 from localk8s.model.errors import CommandError, NotFoundError
 from localk8s.model.node import Completed
 
+_FAILED_ON = re.compile(r"failed (?:pushing|pulling|building|removing|tagging|untagging) (?:to|from|on|in): ?([^\n]*)")
+"""How minikube's log names the nodes that an image did not reach."""
 _LOAD = 900.0
 """Seconds loading may take."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterImage:
-    """An image in the cluster."""
-
-    id: str
-    """SHA-256, without a prefix."""
-    tags: tuple[str, ...]
-    size: int
-    """Bytes."""
-
-
-def parse_images(stdout: str) -> tuple[ClusterImage, ...] | None:
+def parse_images(stdout: str) -> tuple[RuntimeImage, ...] | None:
     """The images in ``image ls --format=json``, by id; None when that is not what was printed."""
     try:
         items = [
-            ClusterImage(str(item["id"]).removeprefix("sha256:"), tuple(item.get("repoTags") or ()), int(item.get("size") or 0))
+            RuntimeImage(
+                f"sha256:{str(item['id']).removeprefix('sha256:')}",
+                tuple(item.get("repoTags") or ()),
+                int(item.get("size") or 0),
+            )
             for item in json.loads(stdout) or ()
         ]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -40,7 +36,7 @@ def parse_images(stdout: str) -> tuple[ClusterImage, ...] | None:
     return tuple(sorted(items, key=lambda image: image.id))
 
 
-def list_images(tool: Minikube, profile: str, cluster: str) -> tuple[ClusterImage, ...]:
+def list_images(tool: Minikube, profile: str, cluster: str) -> tuple[RuntimeImage, ...]:
     """The images on the running nodes; none on a stopped cluster, which minikube does not call an error.
 
     Raises:
@@ -68,10 +64,11 @@ def load_image(tool: Minikube, profile: str, cluster: str, archive: Path, refere
     done = tool.run(arguments.image_load(profile, archive), timeout=_LOAD)
     if done.returncode != 0:
         raise to_error(find_failure(done), done, doing=f"load {archive.name}", cluster=cluster)
-    there = {tag for image in list_images(tool, profile, cluster) for tag in image.tags}
-    lacking = [reference for reference in references if not there & _spellings(reference)]
+    insist_on_nodes(done, f"load {archive.name}")
+    there = names_of(list_images(tool, profile, cluster))
+    lacking = [reference for reference in references if not there & spellings(reference)]
     if lacking:
-        raise _not_done(done, f"load {', '.join(lacking)}")
+        raise not_done(done, f"load {', '.join(lacking)}")
 
 
 def remove_image(tool: Minikube, profile: str, cluster: str, reference: str) -> None:
@@ -83,11 +80,28 @@ def remove_image(tool: Minikube, profile: str, cluster: str, reference: str) -> 
     done = tool.run(arguments.image_remove(profile, reference), timeout=QUESTION)
     if done.returncode != 0:
         raise to_error(find_failure(done), done, doing=f"remove {reference}", cluster=cluster)
-    if any(set(image.tags) & _spellings(reference) for image in list_images(tool, profile, cluster)):
-        raise _not_done(done, f"remove {reference}")
+    insist_on_nodes(done, f"remove {reference}")
+    if names_of(list_images(tool, profile, cluster)) & spellings(reference):
+        raise not_done(done, f"remove {reference}")
 
 
-def _spellings(reference: str) -> set[str]:
+def names_of(images: Iterable[RuntimeImage]) -> set[str]:
+    """All names of ``images``."""
+    return {name for image in images for name in image.names}
+
+
+def insist_on_nodes(done: Completed, what: str) -> None:
+    """Believe minikube's log rather than its exit code: it names the nodes on which something was not done.
+
+    Raises:
+        CommandError: there are some.
+    """
+    nodes = sorted({name for line in _FAILED_ON.findall(done.stderr) for name in line.replace(",", " ").split()})
+    if nodes:
+        raise not_done(done, f"{what} on {', '.join(nodes)}")
+
+
+def spellings(reference: str) -> set[str]:
     """How a runtime may spell ``reference``: short names belong to Docker Hub."""
     first = reference.split("/")[0]
     if "/" in reference and ("." in first or ":" in first or first == "localhost"):
@@ -96,7 +110,8 @@ def _spellings(reference: str) -> set[str]:
     return {reference, f"docker.io/{path}", f"docker.io/{reference}"}
 
 
-def _not_done(done: Completed, what: str) -> CommandError:
+def not_done(done: Completed, what: str) -> CommandError:
+    """The error of what minikube says it did, and did not."""
     return CommandError(
         done.argv,
         done.returncode,

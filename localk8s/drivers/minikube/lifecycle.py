@@ -73,7 +73,7 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
 def _prepare(session: Session, wanted: Wanted) -> tuple[ProfileConfig | None, bool]:
     """Refuse what cannot be; returns the profile if it is there, and whether it is only half made."""
     refuse_nodes(wanted.driver, wanted.spec.nodes, wanted.spec.control_planes)
-    end_orphans(session.profile, session.kubeconfig)
+    end_orphans(session.profile, session.kubeconfig, keep_serving=True)
     claim, config = session.claims.load(session.cluster), session.config()
     refuse_foreign(session, config, claim)
     _refuse_machine_names(session, wanted.spec.nodes)

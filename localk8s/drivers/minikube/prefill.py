@@ -14,7 +14,7 @@ from localk8s.artifacts.base import Artifacts
 from localk8s.artifacts.catalog import image_reference
 from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries
 from localk8s.drivers.minikube import cache
-from localk8s.drivers.minikube.images import list_images, load_image
+from localk8s.drivers.minikube.images import list_images, load_image, names_of
 from localk8s.drivers.minikube.options import Options
 from localk8s.drivers.minikube.session import Session
 from localk8s.drivers.minikube.vm_drivers import Kind, VmDriver
@@ -80,7 +80,7 @@ def give_echo(
     with report.step("echo", "giving the demo's image to the nodes") as step:
         reference = image_reference(ImageRole.ECHO, version)
         try:
-            there = {tag for image in list_images(session.tool, session.profile, session.cluster) for tag in image.tags}
+            there = names_of(list_images(session.tool, session.profile, session.cluster))
             if reference not in there:
                 programs = cache.program_directory(session.home, version, architecture)
                 binaries = KubernetesBinaries(version, programs, "minikube's cache")

@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"--token[ =](\w{6}\.\w{16})")
 """A bootstrap token, which minikube shows when a join fails."""
+_MOUNT = "mount"
 PROBE = 15.0
 """Seconds for a question that minikube answers from its own knowledge."""
 QUESTION = 30.0
@@ -115,6 +117,10 @@ class Minikube:
         program = self.unchecked_program if quick and self.unchecked_program else self.program
         return self._run(program, argv, timeout, on_line)
 
+    def launch(self, argv: Sequence[str], output: Path) -> subprocess.Popen[bytes]:
+        """Start what goes on by itself, its output into the file ``output``; errors as for ``version``."""
+        return self._runner.launch([str(self.program), *argv], output, env=self._environment)
+
     def _run(self, program: Path, argv: Sequence[str], timeout: float, on_line: Callable[[str], None] | None) -> Completed:
         def line(text: str) -> None:
             for token in _TOKEN.findall(text):
@@ -156,19 +162,31 @@ def candidates(environment: Mapping[str, str], tools: Path, setting: str = "") -
     return (*found, *([own] if own.is_file() and own not in found else []))
 
 
-def end_orphans(profile: str, kubeconfig: Path) -> int:
+def end_orphans(profile: str, kubeconfig: Path, *, keep_serving: bool = False) -> int:
     """End what a killed localk8s left running on ``profile``; returns how many process groups that were.
+
+    With ``keep_serving`` not the mounts, which are meant to outlive localk8s.
 
     Only minikube processes that localk8s itself started for this very cluster are meant: their command line names the
     profile and localk8s, their environment the private kubeconfig. The caller holds the cluster's lock, so no living
     localk8s waits for them.
     """
+    return _end(profile, kubeconfig, lambda words: not (keep_serving and _MOUNT in words))
+
+
+def end_serving(profile: str, kubeconfig: Path, ending: str) -> int:
+    """End the mounts of ``profile`` whose pair of paths ends with ``ending``; returns how many."""
+    return _end(profile, kubeconfig, lambda words: _MOUNT in words and any(word.endswith(ending) for word in words))
+
+
+def _end(profile: str, kubeconfig: Path, meant: Callable[[Sequence[str]], bool]) -> int:
     import psutil
 
     ended = 0
     marks = {f"--profile={profile}", f"--user={arguments.USER}"}
     for process in psutil.process_iter(["cmdline"]):
-        if process.pid == os.getpid() or not marks <= set(process.info["cmdline"] or []):
+        words = process.info["cmdline"] or []
+        if process.pid == os.getpid() or not marks <= set(words) or not meant(words):
             continue
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get("KUBECONFIG") == str(kubeconfig):

@@ -119,7 +119,13 @@ COMMANDS: dict[str, tuple[list[str], list[str], dict[str, str]]] = {
     "ssh-key": (["node"], [], {"n": "node"}),
     "config": (["output", "format"], [], {"o": "output"}),
     "docker-env": (["shell", "output"], ["unset", "no-proxy", "ssh-host", "ssh-add", "quiet"], {"u": "unset", "o": "output"}),
-    "image": (["format"], ["daemon", "remote", "overwrite", "pull"], {}),
+    "image": (
+        ["format", "tag", "file", "build-env", "build-opt", "node"],
+        ["daemon", "remote", "overwrite", "pull", "push", "all"],
+        {"t": "tag", "f": "file", "n": "node"},
+    ),
+    "mount": (["9p-version", "gid", "ip", "mode", "msize", "options", "port", "type", "uid"], ["kill"], {}),
+    "dashboard": (["port"], ["url"], {}),
     "update-context": ([], [], {}),
     "logs": (["length", "node", "file"], ["follow", "problems", "last-start-only", "audit"], {"n": "length", "f": "follow"}),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from fake import commands, nodes, starting, talking
+from fake import commands, images, nodes, serving, starting, talking
 from fake.flags import UsageTroubleError, parse
 from fake.out import Out
 from fake.world import World
@@ -23,7 +23,9 @@ HANDLERS = {
     "ssh-key": talking.ssh_key,
     "config": talking.config,
     "docker-env": talking.docker_env,
-    "image": talking.image,
+    "image": images.image,
+    "mount": serving.mount,
+    "dashboard": serving.dashboard,
     "update-context": commands.update_context,
     "logs": talking.logs,
     "node": nodes.node,

@@ -174,31 +174,6 @@ def docker_env(world: World, chosen: str, positional: list[str], flags: dict[str
     return 0
 
 
-def image(world: World, chosen: str, positional: list[str], flags: dict[str, str], out: Out) -> int:
-    """``image ls``, ``load`` and ``rm``: trouble on a node is no trouble of the exit code."""
-    if world.config(chosen) is None:
-        print(f'\nX Exiting due to MK_USAGE: loading profile: cluster "{chosen}" does not exist', file=sys.stderr)
-        return 14
-    wrong = fault(world, "image")
-    file = world.root / "images" / f"{chosen}.json"
-    there: dict[str, Any] = load(file) or {}
-    up = (world.machine(chosen) or {}).get("kubelet") == "Running"
-    action = positional[0]
-    if action == "ls":
-        listed = [{"id": ident, "repoDigests": [], "repoTags": tags, "size": "1997546"} for ident, tags in there.items()]
-        print(json.dumps(listed if up else []))
-    elif action == "load" and up and wrong != "lies":
-        from tarfile import open as open_tar
-
-        with open_tar(positional[1]) as archive:
-            member = archive.extractfile("manifest.json")
-            tags = [tag for entry in json.load(member or sys.stdin) for tag in entry["RepoTags"]]
-        save(file, {**there, "sha256:" + f"{abs(hash(positional[1])):064x}": tags})
-    elif action == "rm" and up and wrong != "lies":
-        save(file, {ident: tags for ident, tags in there.items() if positional[1] not in tags})
-    return 0
-
-
 def logs(world: World, chosen: str, positional: list[str], flags: dict[str, str], out: Out) -> int:
     """``logs``."""
     found = world.config(chosen)
