@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from localk8s.artifacts.base import Artifacts
     from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeTools
+    from localk8s.artifacts.library import Library
     from localk8s.model.progress import Step
     from localk8s.model.versions import KubernetesVersion
     from localk8s.system.config import Config
@@ -91,6 +92,15 @@ class Installation:
         """What clusters are made of; fetched and built by ``runner``."""
         return self._artifacts or _LazyArtifacts(self, runner)
 
+    def library(self, runner: HostRunner) -> Library:
+        """The cache and the sources behind it, as the configuration has them."""
+        from localk8s.artifacts.library import Library
+        from localk8s.artifacts.settings import ArtifactSettings
+
+        sources = self.config.sources
+        settings = ArtifactSettings(sources.mirror, sources.official, offline=self.offline)
+        return Library(self.layout.artifacts, runner, settings)
+
     def driver(self, name: str, runner: HostRunner | None = None, *, wait: bool = True) -> Driver:
         """The driver called ``name``.
 
@@ -147,12 +157,7 @@ class _LazyArtifacts:
 
     @cached_property
     def _library(self) -> Artifacts:
-        from localk8s.artifacts.library import Library
-        from localk8s.artifacts.settings import ArtifactSettings
-
-        sources = self._installation.config.sources
-        settings = ArtifactSettings(sources.mirror, sources.official, offline=self._installation.offline)
-        return Library(self._installation.layout.artifacts, self._runner, settings)
+        return self._installation.library(self._runner)
 
     def newest_version(self, named: str | None) -> KubernetesVersion:
         """See ``Artifacts``."""

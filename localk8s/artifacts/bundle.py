@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import os
+import re
 import shlex
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ from localk8s.artifacts.manifest import MANIFEST, file_digest
 from localk8s.artifacts.sums import SUMS, parse_sums, render_sums
 from localk8s.model.errors import ArtifactError, PrerequisiteError, UsageError
 from localk8s.model.progress import Step
+from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.archives import unpack
 from localk8s.system.process import HostRunner
 
@@ -63,6 +67,19 @@ def open_bundle(path: Path, cache: Cache, runner: HostRunner, step: Step) -> Pat
         return {"source": str(path)}
 
     return cache.obtain(f"bundles/{key}", str(path), step, make).path
+
+
+def listed_versions(path: Path, architecture: str) -> tuple[KubernetesVersion, ...]:
+    """The Kubernetes versions in a bundle of ours, read from its beginning; empty when that does not tell."""
+    try:
+        with tarfile.open(path) as archive:
+            first = archive.next()
+            file = archive.extractfile(first) if first and first.name == SUMS else None
+            sums = parse_sums(file.read().decode("utf-8", errors="replace")) if file else {}
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError):
+        return ()
+    inside = re.compile(rf"release/(v[^/]+)/bin/linux/{architecture}/kubelet")
+    return tuple(parse_kubernetes_version(match[1]) for match in map(inside.fullmatch, sums) if match)
 
 
 def _unpack(path: Path, work: Path, runner: HostRunner) -> None:
@@ -107,6 +124,19 @@ def find_tools(root: Path, name: str) -> Path | None:
     return place if (place / MANIFEST).is_file() else None
 
 
+def check_target(target: Path) -> None:
+    """Refuse a name that says no way to pack, before anything is gathered.
+
+    Raises:
+        UsageError: the suffix is none of a bundle.
+        PrerequisiteError: zstd is needed and missing.
+    """
+    if not target.name.endswith(SUFFIXES):
+        raise UsageError(f"{target} cannot be written: a bundle's name ends in one of {', '.join(SUFFIXES)}.")
+    if target.name.endswith(".zst"):
+        _need_zstd(target)
+
+
 def write_bundle(target: Path, members: Iterable[Member], runner: HostRunner, step: Step) -> None:
     """Write the bundle ``target``; it appears only when it is whole.
 
@@ -114,14 +144,10 @@ def write_bundle(target: Path, members: Iterable[Member], runner: HostRunner, st
         target: its suffix says how it is compressed.
 
     Raises:
-        UsageError: the suffix is none of a bundle.
-        PrerequisiteError: zstd is needed and missing.
+        UsageError, PrerequisiteError: see ``check_target``.
         ArtifactError: it cannot be written.
     """
-    if not target.name.endswith(SUFFIXES):
-        raise UsageError(f"{target} cannot be written: a bundle's name ends in one of {', '.join(SUFFIXES)}.")
-    if target.name.endswith(".zst"):
-        _need_zstd(target)
+    check_target(target)
     part, packed = (target.with_name(f".{target.name}.{kind}") for kind in ("part", "packed"))
     try:
         _write_tar(part, _compression(target.name), list(members), step)

@@ -107,7 +107,8 @@ class Cache:
                 facts = make(work, shared)
                 self._place(name, work, facts)
             except BaseException as exc:
-                if not resumable or is_about_space(exc):  # a full disk must not stay full
+                worth = resumable and any(item.is_file() for item in work.rglob("*"))
+                if not worth or is_about_space(exc):  # a full disk must not stay full
                     shutil.rmtree(work, ignore_errors=True)
                 raise
             shutil.rmtree(work, ignore_errors=True)
@@ -130,6 +131,30 @@ class Cache:
             return manifest.facts
 
         return self.obtain(name, what, step, make)
+
+    def remove(self, name: str) -> bool:
+        """Remove the entry, or what a killed run left of one (``work/…``); none of that name is fine.
+
+        Returns:
+            False when another process is making it just now: then it stays.
+
+        Raises:
+            ArtifactError: it cannot be removed.
+        """
+        path = self.path(name)
+        lock = self.directory / "locks" / f"{name.removeprefix('work/').replace('/', '-')}.lock"
+        with cache_trouble(self.directory):
+            if not path.is_dir():
+                return True
+            try:
+                with locks.exclusive(lock, what=name):
+                    doomed = path.with_name(f".{path.name}.removed")  # a reader finds all of it or nothing
+                    shutil.rmtree(doomed, ignore_errors=True)
+                    os.replace(path, doomed)
+                    shutil.rmtree(doomed)
+            except WrongStateError:
+                return False
+        return True
 
     def _place(self, name: str, work: Path, facts: Mapping[str, str]) -> None:
         out, path = work / "out", self.path(name)

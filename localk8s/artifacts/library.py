@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from localk8s.artifacts.bundle import Member, find_tools, open_bundle, write_bundle
+from localk8s.artifacts.bundle import Member, find_tools, listed_versions, open_bundle, write_bundle
 from localk8s.artifacts.cache import Cache, Entry
 from localk8s.artifacts.catalog import architecture
 from localk8s.artifacts.debian import make_tools, read_codename, tools_entry_name
@@ -70,8 +70,11 @@ class Library:
     def newest_version(self, named: str | None) -> KubernetesVersion:
         """The newest Kubernetes that a source can give; fetches nothing. See ``Artifacts.newest_version``."""
         if named is not None:
+            path = Path(named)
+            if path.is_file() and (listed := listed_versions(path, self.architecture)):
+                return max(listed)
             with SilentReporter().step("look", "") as step:
-                return max(item.version for item in self._named(Path(named), step).all())
+                return max(item.version for item in self._named(path, step).all())
         return self._sources.newest(self.cached_versions())
 
     def cached_versions(self) -> tuple[KubernetesVersion, ...]:
@@ -100,19 +103,7 @@ class Library:
 
     def docker_tools(self, step: Step) -> NodeTools:
         """dockerd, docker and docker-registry with their libraries. See ``Artifacts.docker_tools``."""
-
-        def make(work: Path, shared: Step) -> Mapping[str, str]:
-            try:
-                if self._offline:
-                    raise Unavailable("localk8s is set to be offline")
-                return make_docker_tools(work, self._codename, self._runner, shared)
-            except Unavailable as exc:
-                raise ArtifactError(
-                    f"Debian's docker is not in the cache and cannot be fetched: {exc}.",
-                    hint="LOCALK8S_OFFLINE=0 localk8s setup --driver native",
-                ) from exc
-
-        return NodeTools(self._cache.obtain(docker_entry_name(self.architecture), "Debian's docker", step, make).path)
+        return NodeTools(self._docker(step).path)
 
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``. See ``Artifacts.images``."""
@@ -122,6 +113,14 @@ class Library:
     def holdings(self) -> tuple[Holding, ...]:
         """What the cache holds, finished or not, with sizes; reads no file, so nothing is verified."""
         return list_holdings(self._cache)
+
+    def remove(self, holdings: Sequence[Holding]) -> tuple[Holding, ...]:
+        """Remove entries from the cache and return those that went; what another process is making just now stays.
+
+        Raises:
+            ArtifactError: one cannot be removed.
+        """
+        return tuple(holding for holding in holdings if self._cache.remove(holding.name))
 
     def missing(self, version: KubernetesVersion) -> tuple[Missing, ...]:
         """What a start of ``version`` would have to fetch or build, with what that takes; asks no network."""
@@ -151,18 +150,9 @@ class Library:
         ]
         images = self.images(binaries, roles, step)
         members += [Member(f"images/{image.role.value}.tar", image.archive, "") for image in images]
-        members += self._tool_members(step)
+        members += _entry_members(tools_entry_name(self.architecture), self._tools(step))
+        members += _entry_members(docker_entry_name(self.architecture), self._docker(step))
         write_bundle(target.absolute(), members, self._runner, step)
-
-    def _tool_members(self, step: Step) -> list[Member]:
-        entry, name = self._tools(step), tools_entry_name(self.architecture)
-        members = [Member(f"{name}/{MANIFEST}", entry.path / MANIFEST, "")]
-        for path in sorted(entry.path.rglob("*")):
-            inside = path.relative_to(entry.path).as_posix()
-            record = entry.manifest.files.get(inside)
-            if path.is_symlink() or record:
-                members.append(Member(f"{name}/{inside}", path, record.sha256 if record else ""))
-        return members
 
     def _kubernetes_name(self, version: KubernetesVersion) -> str:
         return f"kubernetes/{version}-{self.architecture}"
@@ -189,13 +179,31 @@ class Library:
                 f"{path} holds Kubernetes {', '.join(str(item) for item in sorted(found))}, not {version}.",
                 hint=f"localk8s start --artifacts {shlex.quote(str(path))} --kubernetes-version {max(found)}",
             )
-        name = tools_entry_name(self.architecture)
-        tools = find_tools(source.root, name)
-        if tools is not None:
-            self._cache.adopt(name, "the node tools", tools, step)
+        brought = {
+            tools_entry_name(self.architecture): "the node tools",
+            docker_entry_name(self.architecture): "Debian's docker",
+        }
+        for name, what in brought.items():
+            tools = find_tools(source.root, name)
+            if tools is not None:
+                self._cache.adopt(name, what, tools, step)
         images = source.root / "images"
         item = found[version]
         return KubernetesBinaries(version, item.directory, str(path), images if images.is_dir() else None, item.digests)
+
+    def _docker(self, step: Step) -> Entry:
+        def make(work: Path, shared: Step) -> Mapping[str, str]:
+            try:
+                if self._offline:
+                    raise Unavailable("localk8s is set to be offline")
+                return make_docker_tools(work, self._codename, self._runner, shared)
+            except Unavailable as exc:
+                raise ArtifactError(
+                    f"Debian's docker is not in the cache and cannot be fetched: {exc}.",
+                    hint="LOCALK8S_OFFLINE=0 localk8s setup --driver native",
+                ) from exc
+
+        return self._cache.obtain(docker_entry_name(self.architecture), "Debian's docker", step, make)
 
     def _tools(self, step: Step) -> Entry:
         def make(work: Path, shared: Step) -> Mapping[str, str]:
@@ -212,3 +220,14 @@ class Library:
         if self._tools_entry is None:  # verified once a process: there are thousands of files
             self._tools_entry = self._cache.obtain(tools_entry_name(self.architecture), "the node tools", step, make)
         return self._tools_entry
+
+
+def _entry_members(name: str, entry: Entry) -> list[Member]:
+    """A cache entry as it lies there, manifest included."""
+    members = [Member(f"{name}/{MANIFEST}", entry.path / MANIFEST, "")]
+    for path in sorted(entry.path.rglob("*")):
+        inside = path.relative_to(entry.path).as_posix()
+        record = entry.manifest.files.get(inside)
+        if path.is_symlink() or record:
+            members.append(Member(f"{name}/{inside}", path, record.sha256 if record else ""))
+    return members

@@ -21,7 +21,7 @@ from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.network import allow_egress, has_uplink, lay_host_network, route_batch, run_batch
 from localk8s.drivers.native.node_files import CTR, DNS_CONF, LOGS, SERVICES
 from localk8s.drivers.native.plan import NodePlan
-from localk8s.drivers.native.storage import keep_programs
+from localk8s.drivers.native.storage import keep, kept_images
 from localk8s.kube.readiness import wait_api, wait_dns, wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import phases
@@ -107,12 +107,16 @@ def prepare(version: KubernetesVersion, artifacts: Artifacts, report: Reporter) 
 
 
 def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
-    """Have every program and image, and keep the programs in the cluster's own directory."""
-    spec = bringing.cluster.spec
+    """Have every program and image, and keep them in the cluster's own directory; what it keeps already, it goes on with."""
+    spec, directory = bringing.cluster.spec, bringing.cluster.directory
+    bringing.images = kept_images(directory)
+    if bringing.images:
+        step.finish_as(f"found Kubernetes {bringing.parameters.version} (the cluster's own)")
+        return
     binaries = artifacts.kubernetes(bringing.parameters.version, spec.artifacts, step)
     tools = artifacts.node_tools(step)
     bringing.images = artifacts.images(binaries, _ROLES, step)
-    keep_programs(bringing.cluster.directory, binaries, tools)
+    keep(directory, binaries, tools, bringing.images)
     step.finish_as(f"found Kubernetes {bringing.parameters.version} ({binaries.source})")
 
 

@@ -6,17 +6,20 @@ the node's own mount namespace only.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, KubernetesBinaries, NodeTools
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeTools
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan, decode_plan, encode_plan
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
 from localk8s.model.node import Runner
 from localk8s.system.files import write_atomic
+
+_LISTED = "images.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ class ClusterDirectory:
     def tools(self) -> Path:
         """Containerd and the like, as links of its own."""
         return self.path / "tools"
+
+    @property
+    def images(self) -> Path:
+        """The archives of the images that every node gets, as links of its own."""
+        return self.path / "images"
 
     @property
     def init_script(self) -> Path:
@@ -80,10 +88,23 @@ class ClusterDirectory:
         write_atomic(self.plan_file, encode_plan(plan))
 
 
-def keep_programs(directory: ClusterDirectory, binaries: KubernetesBinaries, tools: NodeTools) -> None:
-    """Link (or, across file systems, copy) the programs into the cluster's directory. Idempotent."""
-    _keep(directory.binaries, lambda target: _link_files(binaries.directory, target, KUBERNETES_PROGRAMS))
+def keep(directory: ClusterDirectory, binaries: KubernetesBinaries, tools: NodeTools, images: Sequence[Image]) -> None:
+    """Link (or, across file systems, copy) what the cluster runs on into its own directory. Idempotent."""
+    programs = {name: binaries.directory / name for name in KUBERNETES_PROGRAMS}
+    _keep(directory.binaries, lambda target: _link_files(programs, target))
     _keep(directory.tools, lambda target: _link_tree(tools.root, target))
+    _keep(directory.images, lambda target: _link_images(images, target))
+
+
+def kept_images(directory: ClusterDirectory) -> tuple[Image, ...]:
+    """The images that the cluster keeps; none unless it keeps all it runs on: then it needs no artifact any more."""
+    if not (directory.binaries.is_dir() and directory.tools.is_dir()):
+        return ()
+    try:
+        listed = json.loads((directory.images / _LISTED).read_text())
+        return tuple(Image(ImageRole(role), reference, directory.images / f"{role}.tar") for role, reference in listed.items())
+    except (OSError, ValueError, AttributeError):
+        return ()
 
 
 def _keep(target: Path, fill: Callable[[Path], None]) -> None:
@@ -96,9 +117,14 @@ def _keep(target: Path, fill: Callable[[Path], None]) -> None:
     partial.rename(target)
 
 
-def _link_files(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        _link(str(source / name), str(target / name))
+def _link_files(files: Mapping[str, Path], target: Path) -> None:
+    for name, source in files.items():
+        _link(str(source), str(target / name))
+
+
+def _link_images(images: Sequence[Image], target: Path) -> None:
+    _link_files({f"{image.role}.tar": image.archive for image in images}, target)
+    (target / _LISTED).write_text(json.dumps({image.role: image.reference for image in images}))
 
 
 def _link_tree(source: Path, target: Path) -> None:
