@@ -38,6 +38,23 @@ def exclusive(path: Path, *, what: str, timeout: float = 0.0, hint: str = "") ->
         lock.release()
 
 
+@contextlib.contextmanager
+def host_wide(directory: Path = Path("/run")) -> Iterator[None]:
+    """Hold a lock that all users and homes of this host share, for a moment; waits until it is free. Unix only.
+
+    Args:
+        directory: the lock is the directory itself, so nothing is left behind; it must be readable.
+    """
+    import fcntl
+
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _holder(path: Path) -> str:
     try:
         return f" (process {int(path.read_text())})"

@@ -47,16 +47,24 @@ def test_delete_works_with_half_of_it_gone(door: RealDoor) -> None:
     assert not {kind: found for kind, found in traces(door).more_than(before).items() if kind != "routes"}
 
 
-def test_two_clusters_do_not_touch_and_two_starts_of_one_do_not_collide(door: RealDoor) -> None:
+def test_two_clusters_do_not_touch_and_two_starts_of_one_do_not_collide(door: RealDoor, tmp_path: Path) -> None:
     before = traces(door)
-    first, again, second = door.spawn("start", "-c", "one"), door.spawn("start", "-c", "one"), door.spawn("start", "-c", "two")
-    for process in (first, again, second):
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == 0, out + err
+    other = RealDoor(tmp_path / "other")  # somebody else's, with a cluster of the same name
+    starting = [
+        place.spawn("start", "-c", name) for place, name in ((door, "one"), (door, "one"), (door, "two"), (other, "one"))
+    ]
+    try:
+        for process in starting:
+            out, err = process.communicate(timeout=240)
+            assert process.returncode == 0, out + err
+        assert other.status("one")["state"] == "running"
+        theirs = other.status("one")["nodes"][0]["address"]
+    finally:
+        other.do("delete", "-c", "one", "--yes")
     answers = {name: ask(_demo(door, name)) for name in ("one", "two")}
     assert {name: answer["node"] for name, answer in answers.items()} == {"one": "one", "two": "two"}
-    addresses = {door.status(name)["nodes"][0]["address"] for name in ("one", "two")}
-    assert len(addresses) == 2
+    addresses = {theirs, *(door.status(name)["nodes"][0]["address"] for name in ("one", "two"))}
+    assert len(addresses) == 3
     door.do("delete", "-c", "one", "--yes")
     assert ask(_url(door, "two"))["node"] == "two"
     door.do("delete", "-c", "two", "--yes")

@@ -30,7 +30,7 @@ from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding
 from localk8s.system.cgroups import ControlGroup
-from localk8s.system.locks import exclusive
+from localk8s.system.locks import exclusive, host_wide
 
 INFO = DriverInfo(
     name="native",
@@ -257,8 +257,8 @@ class NativeDriver:
         return NativeCluster(spec, chosen, directory, self._runner, find_hierarchies())
 
     def _plan(self, directory: ClusterDirectory, name: str) -> ClusterPlan:
-        """Choose ranges under a lock of all native clusters, and record them before anything is made of them."""
-        with exclusive(self._context.layout.driver_lock("native"), what="The native driver", timeout=30):
+        """Choose ranges, record them, and fence them off, before another home chooses: others know them by the routes."""
+        with exclusive(self._context.layout.driver_lock("native"), what="The native driver", timeout=30), host_wide():
             taken = list(network.taken_ranges(self._runner))
             for other in self._context.directory.glob("*/plan.json"):
                 with contextlib.suppress(Localk8sError):
@@ -266,6 +266,7 @@ class NativeDriver:
             identity = identify(str(self._context.directory.resolve()), name)
             plan = ClusterPlan(name=name, identity=identity, network=choose_network(taken))
             directory.save_plan(plan)
+            network.fence(self._runner, plan)
             return plan
 
     def _forget_network(self, directory: ClusterDirectory, name: str, identity: str) -> None:

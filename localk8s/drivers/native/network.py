@@ -73,9 +73,14 @@ def link_exists(runner: Runner, link: str) -> bool:
     return runner.run(["ip", "link", "show", "dev", link], check=False).returncode == 0
 
 
+def fence(runner: Runner, plan: ClusterPlan) -> None:
+    """Let no packet for the cluster's ranges leave this host, from now until it is deleted. Idempotent."""
+    run_batch(runner, host_batch(plan))
+
+
 def lay_host_network(runner: Runner, plan: ClusterPlan) -> None:
     """Fences first, then the bridge. Idempotent."""
-    run_batch(runner, host_batch(plan))
+    fence(runner, plan)
     if not link_exists(runner, plan.bridge):
         runner.run(["ip", "link", "add", plan.bridge, "type", "bridge", "forward_delay", "0"])
     run_batch(runner, bridge_batch(plan))
