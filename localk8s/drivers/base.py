@@ -321,14 +321,19 @@ class SupportsDockerEnvironment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeService:
-    """A program that a node's supervisor keeps running until the node is switched off."""
+    """A program that a node's supervisor keeps running, at each boot of the node again."""
 
     name: str
     """Lower-case letters and dashes."""
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
-    """Shell lines that run before it."""
+    """Shell lines that run before it, at each start."""
+
+    @property
+    def log(self) -> str:
+        """The file on the node with what it printed last."""
+        return f"/var/log/localk8s/{self.name}/current"
 
 
 @runtime_checkable

@@ -29,6 +29,11 @@ TOOLS = f"{_HOME}/tools"
 _RUN = "/run/localk8s-docker"
 SOCKET = f"{_RUN}/docker.sock"
 _ROOT = "/var/lib/docker"
+_REAL_FILE_SYSTEM = (
+    f'mkdir -p {_ROOT}; if [ "$(stat -f -c %T {_ROOT})" = overlayfs ]; then '
+    f"mkdir -p /var/lib/containerd/docker; mount --bind /var/lib/containerd/docker {_ROOT}; fi"
+)
+"""Overlays cannot lie on an overlay: there docker keeps its images where containerd keeps its own."""
 _NEEDED = ("dockerd", "docker-proxy", "docker-init", "tini-static", "docker-registry")
 
 
@@ -123,6 +128,7 @@ def docker_service(address: str) -> NodeService:
         },
         (
             f"mkdir -p {_RUN}; rm -f {_RUN}/docker.pid",
+            _REAL_FILE_SYSTEM,
             f"iptables -w -t nat -C {masquerade} 2>/dev/null || iptables -w -t nat -A {masquerade}",
         ),
     )
@@ -195,6 +201,6 @@ def _answers(node: Node) -> bool:
     probe = ["socat", "-t2", "-", f"UNIX-CONNECT:{SOCKET}"]
     done = node.run(probe, input="GET /_ping HTTP/1.0\r\n\r\n", check=False, timeout=10)
     if "200 OK" not in done.stdout:
-        last = node.run(["tail", "-n", "1", "/var/log/localk8s/docker/current"], check=False).stdout.strip()
+        last = node.run(["tail", "-n", "1", docker_service(node.address).log], check=False).stdout.strip()
         raise Pending(last[-200:] or "it has not begun")
     return True

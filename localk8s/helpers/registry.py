@@ -126,7 +126,7 @@ def _answers(node: Node) -> bool:
         connection.request("GET", "/v2/")
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException) as exc:
-        last = node.run(["tail", "-n", "1", f"/var/log/localk8s/{SERVICE}/current"], check=False).stdout.strip()
+        last = node.run(["tail", "-n", "1", registry_service(node.address).log], check=False).stdout.strip()
         raise Pending(last[-200:] or str(exc)) from exc
     finally:
         connection.close()

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +96,24 @@ class TestDockerEnv:
             '[ -z "$(localk8s docker-env --unset)" ]'
         )
         shell(cli, script)
+
+    def test_after_a_stop_and_a_start_docker_and_the_registry_are_there_again_by_themselves(
+        self, cli: CommandLine, tmp_path: Path
+    ) -> None:
+        variables = shell(cli, "localk8s docker-env")
+        registry = cli.out("registry", "start", "-o", "name").strip()
+        cli("stop")
+        cli("start")
+        (tmp_path / "Dockerfile").write_text("FROM loaded:1\nLABEL after=start\n")
+        tries = "for i in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 0.5; done"
+        built = shell(cli, f"{variables}\n{tries}; docker build -q -t after {tmp_path}").strip()
+        assert wait_for(cli, "docker.io/library/after:latest") == built[:19]
+        run_pod(cli, "after", "after", "default-2")
+        with urllib.request.urlopen(f"http://{registry}/v2/", timeout=5) as answer:
+            assert answer.status == 200
+        cli("registry", "stop")
+        kept = cli.out("ssh", "default", "--", "ls", "/var/lib/localk8s/services").split()
+        assert kept == ["docker", "docker-follow", "docker-serve"], "what was stopped does not come back"
 
 
 def test_a_failure_evaluates_to_false(cli: CommandLine) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
-from localk8s.drivers.native import checks, docker, inspection, members, mount, network, recipe
+from localk8s.drivers.native import checks, docker, inspection, members, network, recipe
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.node_files import CTR, LOGS
 from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
@@ -29,6 +29,7 @@ from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding
+from localk8s.system import namespaces
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.locks import exclusive, host_wide
 
@@ -229,7 +230,7 @@ class NativeDriver:
     def mount(self, spec: ClusterSpec, node: str, source: Path, target: str) -> None:
         """See ``SupportsMount``."""
         found = next(each for each in self._cluster(spec).nodes if each.name == node)
-        mount.bind(self._runner, found.process(), source, target, node=node)
+        namespaces.bind(self._runner, found.process(), source, target, node=node)
 
     def unmount(self, spec: ClusterSpec, node: str, target: str) -> None:
         """See ``SupportsMount``."""

@@ -48,6 +48,10 @@ cp "$NODE_DIR/containerd.toml" /etc/localk8s-containerd.toml
 
 mount -n --bind "$disk/var" /var
 mount -n --move "$run" /run
+# What was asked for besides (see docker.py); one that a kill left half-copied is not.
+for kept in /var/lib/localk8s/services/*; do
+  case $kept in *.new | *'*') ;; *) cp -a "$kept" /run/localk8s/service/ ;; esac
+done
 
 mount -n -t proc proc /proc
 # A kubelet sets these for the whole host, unless it finds them as it wants them: it finds copies.

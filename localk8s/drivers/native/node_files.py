@@ -14,6 +14,7 @@ from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
+from localk8s.drivers.service_script import service_script
 from localk8s.kubeadm import command_lines
 from localk8s.kubeadm.parameters import KUBELET_CONFIG, KUBELET_FLAGS, PROXY_CONF, KubeadmParameters
 from localk8s.kubeadm.phases import CREDENTIALS_READY, PROXY_CONFIG
@@ -50,16 +51,14 @@ class Service:
 
 def run_script(service: Service) -> str:
     """The ``run`` script of a runit service directory."""
-    lines = ["#!/bin/sh", "exec 2>&1"]
+    before: list[str] = []
+    prepare, tail = [*service.prepare], ""
     if service.needs:
-        lines.append(f"until [ -e {shlex.quote(service.needs)} ]; do sleep 0.05; done")
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in service.environment]
-    lines += service.prepare
-    tail = ""
+        before.append(f"until [ -e {shlex.quote(service.needs)} ]; do sleep 0.05; done")
     if service.environment_file:
-        lines.append(f"[ ! -e {service.environment_file} ] || . {service.environment_file}")
+        prepare.append(f"[ ! -e {service.environment_file} ] || . {service.environment_file}")
         tail = " ${KUBELET_KUBEADM_ARGS-}"
-    return "\n".join([*lines, f"exec {shlex.join(service.argv)}{tail}"]) + "\n"
+    return service_script(service.argv, dict(service.environment), prepare, before=before, tail=tail)
 
 
 def log_script(service: Service) -> str:

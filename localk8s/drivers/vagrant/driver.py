@@ -15,6 +15,7 @@ from localk8s.drivers.vagrant.inspection import inspect
 from localk8s.drivers.vagrant.inventory import render_inventory
 from localk8s.drivers.vagrant.options import detect_provider, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, ranges
+from localk8s.drivers.vagrant.services import Services
 from localk8s.model.errors import NotFoundError, NotSupportedError, UsageError, WrongStateError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
@@ -35,6 +36,8 @@ INFO = DriverInfo(
             Feature.NODE_STOP,
             Feature.SSH,
             Feature.COPY,
+            Feature.DOCKER_ENV,
+            Feature.MOUNT,
             Feature.IMAGES,
             Feature.RENDER,
         }
@@ -45,7 +48,7 @@ INFO = DriverInfo(
 MOST_MACHINES = 40
 
 
-class VagrantDriver:
+class VagrantDriver(Services):
     """Makes clusters of machines (a ``Driver``).
 
     Args:

@@ -1,4 +1,4 @@
-"""A directory of this host inside a native node: a detached mount, made here and attached in the node's mount namespace.
+"""A directory of this host in another mount namespace: a detached mount, made here and attached there. Knows Linux.
 
 A program of its own, because a process cannot enter a mount namespace while it has threads. Owns two system calls.
 """
