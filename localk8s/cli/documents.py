@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from localk8s.cli.errors import pasteable
 from localk8s.cli.output import columns, document
 from localk8s.cluster.plan import Plan
 from localk8s.cluster.wish import Choice
@@ -160,7 +161,7 @@ def finding_content(finding: Finding) -> dict[str, Any]:
         "severity": str(finding.severity),
         "subject": finding.subject,
         "message": finding.message,
-        "fix": finding.fix,
+        "fix": pasteable(finding.fix),
     }
 
 
@@ -172,7 +173,7 @@ def findings_table(groups: Mapping[str, Sequence[Finding]], width: int) -> str:
         for finding in findings:
             text += wrapped(finding.message, f"  {MARKS[finding.severity]} ", width)
             if finding.fix and finding.severity is not Severity.OK:
-                text += f"      {finding.fix}\n"
+                text += f"      {pasteable(finding.fix)}\n"
     return text
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -15,6 +18,8 @@ from localk8s.model.errors import Localk8sError
 
 BUG = 70
 """Exit code of a mistake of ours."""
+_SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Debian's ``secure_path``."""
 _MEANING: Mapping[type[Localk8sError], str] = {
     errors.Localk8sError: "the operation failed",
     errors.UsageError: "what was asked for makes no sense: a bad name, size, version, option or combination",
@@ -53,7 +58,7 @@ def text_of(error: Localk8sError, *, verbose: bool, log: str = "") -> str:
         return f"{error.message}\n"
     lines = [f"error: {one_line(error.message)}"]
     if error.hint:
-        lines.append(f"  hint: {one_line(error.hint)}")
+        lines.append(f"  hint: {one_line(pasteable(error.hint))}")
     if log and log != error.hint:
         lines.append(f"  log:  {log}")
     if verbose and error.details:
@@ -66,9 +71,17 @@ def one_line(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
+def pasteable(hint: str) -> str:
+    """``hint`` so that it works as it stands: sudo finds programs in the system's directories only."""
+    program = Path(sys.argv[0])
+    if not hint.startswith("sudo localk8s") or program.name != "localk8s" or shutil.which("localk8s", path=_SUDO_PATH):
+        return hint
+    return f"sudo {shlex.quote(str(program.absolute()))}{hint.removeprefix('sudo localk8s')}"
+
+
 def json_of(error: Localk8sError) -> str:
     """One line for programs."""
-    content = {"code": error.code, "message": error.message, "hint": error.hint, "exitCode": error.exit_code}
+    content = {"code": error.code, "message": error.message, "hint": pasteable(error.hint), "exitCode": error.exit_code}
     return json.dumps(document("Error", content), ensure_ascii=False) + "\n"
 
 

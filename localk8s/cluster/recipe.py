@@ -17,7 +17,7 @@ from localk8s.cluster.leaving import try_to_finish_leaving
 from localk8s.cluster.plan import Action, Plan, plan_existing, plan_new
 from localk8s.cluster.user_kubeconfig import publish, withdraw
 from localk8s.cluster.wish import Choice, Wish, command_for
-from localk8s.drivers.base import Driver, Feature
+from localk8s.drivers.base import Driver, Feature, SupportsLogs
 from localk8s.model.errors import (
     InterruptedByUser,
     Localk8sError,
@@ -203,6 +203,7 @@ def _take_back(installation: Installation, plan: Plan, driver: Driver, report: R
     name = plan.spec.name
     try:
         with report.step("take-back", "taking back what was made") as step:
+            _let_components_speak(plan, driver)
             driver.delete(name, SilentReporter())
             step.finish_as("took back what was made")
     except (Localk8sError, OSError) as exc:
@@ -211,6 +212,15 @@ def _take_back(installation: Installation, plan: Plan, driver: Driver, report: R
     installation.records.forget(name)
     if isinstance(cause, Localk8sError) and not cause.hint:
         cause.hint = command_for("logs", name, "--run", "last")
+
+
+def _let_components_speak(plan: Plan, driver: Driver) -> None:
+    """Ask for the components' last lines before they are gone: what the driver runs goes into the run's log, answers too."""
+    if isinstance(driver, SupportsLogs):
+        with contextlib.suppress(Localk8sError, OSError):
+            for node in driver.nodes(plan.spec):
+                with contextlib.suppress(Localk8sError, OSError):  # one that is off says nothing
+                    driver.logs(plan.spec, node.name, 100)
 
 
 def _source(choice: Choice) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localk8s.cli.app import split_passthrough
+from localk8s.cli.errors import pasteable
 from localk8s.cluster.wish import amended, new_spec, parse_wish, start_command
 from localk8s.model.errors import ConfigError, UsageError
 from localk8s.model.spec import ClusterSpec
@@ -226,3 +228,12 @@ def test_kubectl_without_its_value_is_a_usage_error(door: Door) -> None:
 def test_paths_with_zero_bytes() -> None:
     with pytest.raises(UsageError):
         parse_wish(artifacts="a\0b")
+
+
+def test_a_hint_with_sudo_works_where_sudo_does_not_find_us(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "a b/localk8s"), "start"])
+    assert pasteable("sudo localk8s start -c x") == f"sudo '{tmp_path}/a b/localk8s' start -c x"
+    assert pasteable("localk8s start") == "localk8s start"
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/bin/localk8s")
+    assert pasteable("sudo localk8s start") == "sudo localk8s start"

@@ -19,6 +19,7 @@ from localk8s.model.errors import (
     UsageError,
     WrongStateError,
 )
+from localk8s.model.progress import Reporter
 from localk8s.model.status import ClusterState
 from localk8s.system.environment import Environment
 from localk8s.testing import FakeDriver, RecordingReporter
@@ -122,6 +123,26 @@ class TestOrder:
         assert Clusters(make()).names() == ()
         assert not (tmp_path / "kubeconfig").exists()
         assert [path.name for path in (tmp_path / "l8s").rglob("*") if path.is_file()] == ["localk8s.log"]
+
+    def test_components_are_heard_before_they_are_taken_back(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[str] = []
+        forget = FakeDriver.delete
+
+        def speak(self: FakeDriver, spec: object, node: str, lines: int) -> str:
+            calls.append(node)
+            if node == "default":
+                raise Localk8sError("it is off")
+            return ""
+
+        def delete(self: FakeDriver, name: str, report: Reporter) -> None:
+            calls.append("delete")
+            forget(self, name, report)
+
+        monkeypatch.setattr(FakeDriver, "logs", speak)
+        monkeypatch.setattr(FakeDriver, "delete", delete)
+        with pytest.raises(Localk8sError, match="failed at ready"):
+            Cluster(installation=make(LOCALK8S_FAKE_FAIL="ready")).start(nodes=2)
+        assert calls == ["default", "default-2", "delete"]
 
     def test_an_interruption_is_not_taken_back(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(self: FakeDriver, key: str) -> None:
