@@ -17,7 +17,7 @@ from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, RUNTIME_E
 from localk8s.kubeadm.phases import INIT_CONFIG, JOIN_CONFIG, join, join_arguments, kubeadm, make_ticket, write_init_config
 from localk8s.model.errors import CommandError
 from localk8s.model.node import Node
-from localk8s.system.wait import wait_until
+from localk8s.system.wait import Pending, wait_until
 
 CONTROL_PLANE_READY = "/etc/kubernetes/localk8s-control-plane"
 """Exists once a machine's control plane is whole and in the cluster."""
@@ -28,6 +28,7 @@ _BY_HAND = ("preflight", "certs", "kubeconfig", "etcd", "control-plane")
 """Phases of ``init`` that are run one by one, so that etcd's manifest can be mended before a kubelet sees it."""
 _NOT_OURS = ("addon/coredns",)
 _INIT_LIMIT = 1200.0
+_ETCD_LIMIT = 60.0
 
 _MEND_ETCD = rf"""
 file={ETCD_MANIFEST}
@@ -185,12 +186,24 @@ def remove_member(first: Node, name: str) -> None:
 
 
 def _etcdctl(first: Node, *arguments: str) -> str:
+    """What etcdctl prints in the etcd on ``first``; tried again for a minute.
+
+    The API knows of that etcd only a moment after it runs, and etcd changes no members right after another change.
+    """
     directory = f"{PKI}/etcd"
-    return kubectl(
-        first, "-n", "kube-system", "exec", f"etcd-{first.name}", "--",
+    argv = (
+        "-n", "kube-system", "exec", f"etcd-{first.name}", "--",
         "etcdctl", "--endpoints=https://127.0.0.1:2379", f"--cacert={directory}/ca.crt",
         f"--cert={directory}/server.crt", f"--key={directory}/server.key", *arguments,
     )  # fmt: skip
+
+    def told() -> tuple[str]:
+        try:
+            return (kubectl(first, *argv),)
+        except CommandError as exc:
+            raise Pending(exc.message) from exc
+
+    return wait_until(told, what=f"etcd on {first.name}", timeout=_ETCD_LIMIT, interval=0.5, hint="localk8s start")[0]
 
 
 def reset(node: Node) -> None:

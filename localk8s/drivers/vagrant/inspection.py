@@ -78,7 +78,8 @@ def _node(
     since: datetime,
 ) -> NodeStatus:
     if not up:
-        return _status_of(cluster, machine, *_off(cluster, machine))
+        state, reason = _off(cluster, machine)
+        return _status_of(cluster, machine, state, reason or f"its machine is off; {_BACK}")
     if found is None:
         return _status_of(cluster, machine, NodeState.UNKNOWN, "the API does not answer")
     node = found.get(machine.name)

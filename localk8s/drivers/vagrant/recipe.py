@@ -39,7 +39,9 @@ hostname "$(cat /etc/hostname)"
 systemctl daemon-reload
 localk8s-network
 [ ! -e /etc/keepalived/keepalived.conf ] || systemctl reload-or-restart keepalived
+chown vagrant: /home/vagrant
 """
+"""The home is root's in boxes that were built before its user was: what logs in (Ansible) could write nothing."""
 
 
 def bring_up(cluster: VagrantCluster, report: Reporter) -> None:
