@@ -110,3 +110,8 @@ def test_the_telling_line_of_kubeadms_complaint_is_found() -> None:
     output = f"W1123 10:00 warning\nerror execution phase certs: disk is full\n{trace}\n"
     assert complaint(output) == "error execution phase certs: disk is full"
     assert complaint("") == "no reason given"
+
+
+def test_a_slow_node_is_looked_at_less_often() -> None:
+    assert kubelet_configuration(parameters("v1.36.3"))["nodeStatusUpdateFrequency"] == "1s"
+    assert kubelet_configuration(parameters("v1.36.3", status_interval=5))["nodeStatusUpdateFrequency"] == "5s"

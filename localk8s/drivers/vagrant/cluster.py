@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from localk8s.system.files import write_atomic
 
 _EMULATED_LIMIT = 900
 _EMULATED_SLOWNESS = 8.0
+_EMULATED_STATUS_INTERVAL = 5
 _LIMIT = 240
 
 
@@ -46,6 +47,13 @@ class VagrantCluster:
         self.context = context
         self.spec = spec
         self.plan = plan
+
+    def without(self, names: Sequence[str]) -> VagrantCluster:
+        """The cluster as it is without some machines, for as long as they are not there; its plan must not be saved."""
+        plan = self.plan
+        for machine in self.plan.machines:
+            plan = plan.without(machine.index) if machine.name in names else plan
+        return VagrantCluster(self.context, self.spec, plan)
 
     @property
     def directory(self) -> Path:
@@ -74,6 +82,11 @@ class VagrantCluster:
         )  # fmt: skip
 
     @property
+    def slowness(self) -> float:
+        """By how much every limit is stretched; more than 1 where processors are emulated."""
+        return 1.0 if self.traits.kvm else _EMULATED_SLOWNESS
+
+    @property
     def parameters(self) -> KubeadmParameters:
         """What kubeadm is told."""
         version = self.spec.kubernetes_version
@@ -93,6 +106,7 @@ class VagrantCluster:
             certificate_names=tuple(sorted(names)),
             ignore_preflight=("SystemVerification", "Swap", "Mem", "NumCPU"),
             control_plane_timeout=_LIMIT if self.traits.kvm else _EMULATED_LIMIT,
+            status_interval=1 if self.traits.kvm else _EMULATED_STATUS_INTERVAL,
         )
 
     @property
@@ -178,7 +192,6 @@ class VagrantCluster:
         entry = self.entries().get(machine.name)
         if entry is None:
             raise NotFoundError(f"Node {machine.name} was never booted.", hint="localk8s start")
-        slowness = 1.0 if self.traits.kvm else _EMULATED_SLOWNESS
         return SshNode(
             machine.name,
             machine.role,
@@ -186,7 +199,7 @@ class VagrantCluster:
             entry,
             self.context.runner,
             socket_directory(self.plan.identity),
-            slowness=slowness,
+            slowness=self.slowness,
         )
 
     @property

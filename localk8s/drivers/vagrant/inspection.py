@@ -25,7 +25,7 @@ _BACK = "localk8s start brings it back"
 
 
 def inspect(cluster: VagrantCluster, now: datetime | None = None) -> ClusterStatus:
-    """The cluster now; takes two seconds at most."""
+    """The cluster now; takes two seconds at most, ten where processors are emulated."""
     machines = cluster.plan.machines
     there = [machine for machine in machines if cluster.exists(machine)]
     answers = {(machine.name, port): False for machine in machines for port in (SSH_PORT, KUBELET_PORT)}
@@ -99,9 +99,10 @@ def _probe(target: tuple[Machine, int]) -> tuple[tuple[str, int], bool]:
 def _api_nodes(cluster: VagrantCluster) -> dict[str, Mapping[str, Any]]:
     if not cluster.kubeconfig:
         raise Localk8sError("creating the cluster was interrupted")
-    client = RestClient.from_kubeconfig(cluster.kubeconfig, timeout=_API_LIMIT)
+    limit = _API_LIMIT * cluster.slowness
+    client = RestClient.from_kubeconfig(cluster.kubeconfig, timeout=limit)
     try:
-        items = client.get(api_path("v1", "nodes"), timeout=_API_LIMIT)["items"]
+        items = client.get(api_path("v1", "nodes"), timeout=limit)["items"]
     finally:
         client.close()
     return {item["metadata"]["name"]: item for item in items}

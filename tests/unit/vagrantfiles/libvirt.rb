@@ -27,14 +27,14 @@ Vagrant.configure('2') do |config|
       libvirt.machine_virtual_size = 20
       libvirt.graphics_type = 'none'
       libvirt.cpu_mode = 'custom'
-      libvirt.cpu_model = 'qemu64'
+      libvirt.cpu_model = 'Westmere'
       # One card with an address of its own; the guest agent tells Vagrant when it has it.
       libvirt.mgmt_attach = false
       libvirt.qemu_use_agent = true
       libvirt.disk_driver cache: 'unsafe'
       libvirt.kernel = '/b/vmlinuz'
       libvirt.initrd = '/b/initrd'
-      libvirt.cmd_line = 'root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 quiet localk8s.address=192.168.56.10/24 localk8s.hostname=demo'
+      libvirt.cmd_line = 'root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 quiet tsc=reliable localk8s.address=192.168.56.10/24 localk8s.hostname=demo'
     end
   end
 
@@ -55,14 +55,14 @@ Vagrant.configure('2') do |config|
       libvirt.machine_virtual_size = 20
       libvirt.graphics_type = 'none'
       libvirt.cpu_mode = 'custom'
-      libvirt.cpu_model = 'qemu64'
+      libvirt.cpu_model = 'Westmere'
       # One card with an address of its own; the guest agent tells Vagrant when it has it.
       libvirt.mgmt_attach = false
       libvirt.qemu_use_agent = true
       libvirt.disk_driver cache: 'unsafe'
       libvirt.kernel = '/b/vmlinuz'
       libvirt.initrd = '/b/initrd'
-      libvirt.cmd_line = 'root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 quiet localk8s.address=192.168.56.11/24 localk8s.hostname=demo-2'
+      libvirt.cmd_line = 'root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 quiet tsc=reliable localk8s.address=192.168.56.11/24 localk8s.hostname=demo-2'
     end
   end
 
@@ -83,14 +83,14 @@ Vagrant.configure('2') do |config|
       libvirt.machine_virtual_size = 20
       libvirt.graphics_type = 'none'
       libvirt.cpu_mode = 'custom'
-      libvirt.cpu_model = 'qemu64'
+      libvirt.cpu_model = 'Westmere'
       # One card with an address of its own; the guest agent tells Vagrant when it has it.
       libvirt.mgmt_attach = false
       libvirt.qemu_use_agent = true
       libvirt.disk_driver cache: 'unsafe'
       libvirt.kernel = '/b/vmlinuz'
       libvirt.initrd = '/b/initrd'
-      libvirt.cmd_line = 'root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 quiet localk8s.address=192.168.56.12/24 localk8s.hostname=demo-3'
+      libvirt.cmd_line = 'root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off systemd.show_status=0 quiet tsc=reliable localk8s.address=192.168.56.12/24 localk8s.hostname=demo-3'
     end
   end
 end
