@@ -5,8 +5,6 @@ Prints nothing; one broken cluster or driver never hides the others.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from localk8s.cluster.objects import Cluster
 from localk8s.model.names import DEFAULT_CLUSTER
 from localk8s.model.progress import Reporter
@@ -43,5 +41,7 @@ class Clusters:
         clusters = [self.get(name) for name in self.names()]
         if len(clusters) < 2:
             return tuple(cluster.status() for cluster in clusters)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(16, len(clusters))) as pool:
             return tuple(pool.map(Cluster.status, clusters))

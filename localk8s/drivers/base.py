@@ -12,18 +12,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from localk8s.artifacts.base import Artifacts
-from localk8s.artifacts.kinds import NodeTools
-from localk8s.drivers.image_tool import ImageTool
-from localk8s.model.node import Node
-from localk8s.model.progress import Reporter, Step
-from localk8s.model.spec import ClusterSpec
-from localk8s.model.status import ClusterStatus, Finding
-from localk8s.store.layout import Layout
-from localk8s.system.host import Host
-from localk8s.system.process import HostRunner
+if TYPE_CHECKING:
+    from localk8s.artifacts.base import Artifacts
+    from localk8s.artifacts.kinds import NodeTools
+    from localk8s.drivers.image_tool import ImageTool
+    from localk8s.model.node import Node
+    from localk8s.model.progress import Reporter, Step
+    from localk8s.model.spec import ClusterSpec
+    from localk8s.model.status import ClusterStatus, Finding
+    from localk8s.store.layout import Layout
+    from localk8s.system.host import Host
+    from localk8s.system.process import HostRunner
 
 
 class Feature(StrEnum):

@@ -1,6 +1,7 @@
 """The native driver: the contract of ``drivers.base``, kept with namespaces on this Linux host.
 
-Owns the driver's entry points and what it promises; how a cluster comes up stands in ``recipe``.
+Owns the driver's entry points and what it promises; how a cluster comes up stands in ``recipe``. What a quick
+command such as ``ip`` does not need is imported where it is used.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
-from localk8s.drivers.native import checks, docker, inspection, members, network, recipe
+from localk8s.drivers.native import checks, network
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.node_files import CTR, LOGS
 from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
@@ -107,6 +107,8 @@ class NativeDriver:
 
     def create(self, spec: ClusterSpec, report: Reporter) -> None:
         """Bring ``spec`` up; see ``recipe``."""
+        from localk8s.drivers.native import recipe
+
         context = self._context
         recipe.bring_up(self._cluster(spec, plan=True), context.artifacts, context.host, report, wait=context.wait)
 
@@ -116,6 +118,10 @@ class NativeDriver:
 
     def stop(self, spec: ClusterSpec, report: Reporter) -> None:
         """Let containers and etcd end by themselves for a moment, then switch every node off."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from localk8s.drivers.native import members, recipe
+
         cluster = self._cluster(spec)
         with report.step("stop", f"stopping {recipe.plural(spec.nodes, 'node')}") as step:
             with ThreadPoolExecutor(max_workers=spec.nodes) as pool:
@@ -141,6 +147,8 @@ class NativeDriver:
 
     def inspect(self, spec: ClusterSpec) -> ClusterStatus:
         """What is there; see ``inspection``."""
+        from localk8s.drivers.native import inspection
+
         return inspection.inspect(self._cluster(spec))
 
     def nodes(self, spec: ClusterSpec) -> tuple[Node, ...]:
@@ -170,6 +178,8 @@ class NativeDriver:
 
     def delete_node(self, spec: ClusterSpec, node: str, report: Reporter) -> ClusterSpec:
         """See ``SupportsNodes``."""
+        from localk8s.drivers.native import members
+
         cluster = self._cluster(spec)
         if node not in [cluster.plan.node(index).name for index in cluster.plan.gone]:
             members.remove(cluster, members.find(cluster, node), report)
@@ -177,6 +187,8 @@ class NativeDriver:
 
     def stop_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
         """See ``SupportsNodeStop``."""
+        from localk8s.drivers.native import members
+
         found = members.find(self._cluster(spec), node)
         with report.step("stop", f"stopping {node}") as step:
             members.switch_off(found)
@@ -184,11 +196,15 @@ class NativeDriver:
 
     def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
         """See ``SupportsNodeStop``."""
+        from localk8s.drivers.native import members
+
         cluster, context = self._cluster(spec), self._context
         members.switch_on(cluster, members.find(cluster, node), context.artifacts, context.host, report)
 
     def prepare(self, spec: ClusterSpec, report: Reporter) -> None:
         """See ``SupportsPrepare``."""
+        from localk8s.drivers.native import recipe
+
         assert spec.kubernetes_version is not None  # noqa: S101 - ``complete`` filled it in
         recipe.prepare(spec.kubernetes_version, self._context.artifacts, report)
 
@@ -217,10 +233,14 @@ class NativeDriver:
 
     def start_service(self, spec: ClusterSpec, node: str, service: NodeService) -> None:
         """See ``SupportsServices``."""
+        from localk8s.drivers.native import docker
+
         docker.start_service(self._node(spec, node), service)
 
     def stop_service(self, spec: ClusterSpec, node: str, name: str) -> None:
         """See ``SupportsServices``."""
+        from localk8s.drivers.native import docker
+
         docker.stop_service(self._node(spec, node), name)
 
     def docker_tools(self, step: Step) -> NodeTools:
