@@ -183,7 +183,7 @@ def _remember_growth(installation: Installation, plan: Plan) -> None:
 
 
 def _create(installation: Installation, plan: Plan, driver: Driver, options: StartOptions, report: Reporter) -> None:
-    """Create with the record written first; take it back on failure, but not when it was interrupted."""
+    """Create with the record written first; take it back on failure, but not when it was interrupted or can go on."""
     spec = plan.spec
     _record(installation, plan, created=False)
     try:
@@ -191,6 +191,8 @@ def _create(installation: Installation, plan: Plan, driver: Driver, options: Sta
     except InterruptedByUser:
         raise
     except (Localk8sError, OSError) as exc:
+        if isinstance(exc, Localk8sError) and exc.resumable:
+            raise
         if options.keep_on_failure:
             report.warn(f"What was made of it is kept; to clear it: {command_for('delete', spec.name, '--yes')}")
         else:

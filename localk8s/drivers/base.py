@@ -140,7 +140,8 @@ class Driver(Protocol):
         """Bring ``spec`` to Running: nodes, control plane, joins, addons, ready.
 
         Idempotent: what a killed run left is finished, the same spec again changes nothing.
-        Does not take back what it made when it fails: the caller decides and calls ``delete``.
+        Does not take back what it made when it fails: the caller decides and calls ``delete``; it keeps what an error
+        that is ``resumable`` left.
         """
 
     def start(self, spec: ClusterSpec, report: Reporter) -> None:

@@ -36,6 +36,8 @@ class Localk8sError(Exception):
 
     code: ClassVar[str] = "operation_failed"
     exit_code: ClassVar[int] = 1
+    resumable = False
+    """Set by a driver where what was made is worth keeping: the next start goes on with it, so it is not taken back."""
 
     def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
         super().__init__(message)

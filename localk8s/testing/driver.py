@@ -4,6 +4,7 @@ For tests of what stands above drivers, and for failures that no real machine ma
 said in its context's environment::
 
     LOCALK8S_FAKE_FAIL=boot      the step "boot" fails (several: ``boot,delete``)
+    LOCALK8S_FAKE_PARTIAL=ready  the step "ready" fails, and what was made is worth keeping
     LOCALK8S_FAKE_SLOW=boot:30   the step "boot" takes 30 seconds
     LOCALK8S_FAKE_LACKS=memory   ``check`` finds an error
     LOCALK8S_FAKE_BUG=boot       the step "boot" raises what nobody expects
@@ -234,6 +235,10 @@ class FakeDriver:
             time.sleep(float(seconds))
         if key in self._knobs.get("LOCALK8S_FAKE_FAIL", "").split(","):
             raise Localk8sError(f"The fake driver failed at {key}, as it was told to.")
+        if key == self._knobs.get("LOCALK8S_FAKE_PARTIAL"):
+            partial = Localk8sError(f"The fake driver came as far as {key}, as it was told to.", hint="localk8s start")
+            partial.resumable = True
+            raise partial
         if self._knobs.get("LOCALK8S_FAKE_BUG") == key:
             raise ZeroDivisionError("nobody expects this")
 

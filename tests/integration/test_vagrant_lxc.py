@@ -5,6 +5,7 @@ The tests run in the order in which they stand. Nothing is left at the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,9 +18,10 @@ from pathlib import Path
 import pytest
 from vagrant_world import SIZE, client, make_driver, need
 
-from localk8s.drivers.vagrant.client import VagrantError
-from localk8s.drivers.vagrant.cluster import VagrantCluster, load, load_plan
+from localk8s.drivers.vagrant.client import PartialBootError, VagrantError
+from localk8s.drivers.vagrant.cluster import VagrantCluster, identity, load, load_plan
 from localk8s.drivers.vagrant.driver import VagrantDriver
+from localk8s.drivers.vagrant.plan import PREFIX
 from localk8s.drivers.vagrant.removal import LXC_CONTAINERS, containers
 from localk8s.kube.readiness import judge_deployment
 from localk8s.model.progress import SilentReporter
@@ -81,7 +83,24 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     it.driver.delete("story", REPORT)
 
 
+@contextlib.contextmanager
+def never_boots(machine: str, identity_: str) -> Iterator[None]:
+    """While the block runs, a container is in the way of that machine's."""
+    blocked = LXC_CONTAINERS / f"{PREFIX}-{identity_}-{machine}"
+    blocked.mkdir(parents=True)
+    (blocked / "config").write_text("lxc.rootfs.path = dir:/nowhere\n")
+    try:
+        yield
+    finally:
+        (blocked / "config").unlink(missing_ok=True)
+        blocked.rmdir()
+
+
 def test_01_machines_first_cluster_second(story: Story) -> None:
+    with never_boots("story-2", identity(story.driver._context, "story")), pytest.raises(PartialBootError) as caught:
+        story.driver.create(story.spec, REPORT)
+    assert caught.value.message.startswith("story-2 did not boot: ") and caught.value.resumable
+    assert story.states() == {"story": NodeState.READY, "story-2": NodeState.BROKEN}, "the rest is a cluster that runs"
     story.driver.create(story.spec, REPORT)
     status = story.driver.inspect(story.spec)
     assert status.state is ClusterState.RUNNING, status
@@ -130,17 +149,11 @@ def test_03_pods_on_distinct_nodes_resolve_and_reach_each_other(story: Story) ->
 
 
 def test_04_a_worker_that_never_boots_leaves_the_rest_intact(story: Story) -> None:
-    blocked = LXC_CONTAINERS / story.container("story").replace("-story", "-story-3")
-    blocked.mkdir(parents=True)
-    (blocked / "config").write_text("lxc.rootfs.path = dir:/nowhere\n")
-    try:
+    with never_boots("story-3", load_plan(story.driver._context, "story").identity):
         with pytest.raises(VagrantError) as caught:
             story.driver.add_node(story.spec, REPORT)
         assert caught.value.message.startswith("story-3 did not boot: ")
         assert story.states()["story"] is story.states()["story-2"] is NodeState.READY
-    finally:
-        (blocked / "config").unlink(missing_ok=True)
-        blocked.rmdir()
     story.spec = story.driver.add_node(story.spec, REPORT)
     assert story.spec.nodes == 3
     assert story.driver.inspect(story.spec).state is ClusterState.RUNNING

@@ -144,6 +144,16 @@ class TestOrder:
             Cluster(installation=make(LOCALK8S_FAKE_FAIL="ready")).start(nodes=2)
         assert calls == ["default", "default-2", "delete"]
 
+    def test_what_can_go_on_is_not_taken_back(self, make: Make) -> None:
+        report = RecordingReporter()
+        with pytest.raises(Localk8sError, match="came as far as ready") as caught:
+            Cluster(installation=make(LOCALK8S_FAKE_PARTIAL="ready"), report=report).start(nodes=3)
+        assert caught.value.hint == "localk8s start" and "take-back" not in report.keys
+        cluster = Cluster(installation=make())
+        assert cluster.status().state is ClusterState.INCOMPLETE and len(cluster.nodes()) == 3
+        assert cluster.start().action is Action.FINISH
+        assert cluster.status().state is ClusterState.RUNNING
+
     def test_an_interruption_is_not_taken_back(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(self: FakeDriver, key: str) -> None:
             if key == "init":

@@ -10,6 +10,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -37,6 +38,25 @@ class VagrantError(CommandError):
     def __init__(self, error: CommandError, machines: Mapping[str, str], message: str, hint: str) -> None:
         super().__init__(error.argv, error.returncode, error.stdout, error.stderr, message=message, hint=hint)
         self.machines = dict(machines)
+
+
+class PartialBootError(VagrantError):
+    """Some machines did not come up; the others run, and the cluster is brought up on them.
+
+    Args:
+        error: what Vagrant said.
+        down: names of the machines that are not there.
+        message: a sentence.
+        hint: what finishes it.
+    """
+
+    resumable = True
+
+    def __init__(self, error: VagrantError, down: Sequence[str], message: str, hint: str) -> None:
+        super().__init__(error, error.machines, message, hint)
+        self.down = tuple(down)
+        self.began: datetime | None = None
+        """When the others began to boot."""
 
 
 class _Verbs(Protocol):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from localk8s.drivers.vagrant import host_network, stock
-from localk8s.drivers.vagrant.client import VagrantError
+from localk8s.drivers.vagrant.client import PartialBootError, VagrantError
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes
 from localk8s.drivers.vagrant.dns_manifest import dns_manifests
 from localk8s.drivers.vagrant.node import SshNode, unpack
@@ -45,9 +45,24 @@ chown vagrant: /home/vagrant
 
 
 def bring_up(cluster: VagrantCluster, report: Reporter) -> None:
-    """From whatever is there to a running cluster."""
+    """From whatever is there to a running cluster.
+
+    Raises:
+        PartialBootError: some machines did not come up; on the others the cluster runs nevertheless.
+    """
     provide_box(cluster, report)
-    booted = boot(cluster, report)
+    try:
+        booted = boot(cluster, report)
+    except PartialBootError as exc:
+        rest = cluster.without(exc.down)
+        if rest.plan.control_planes:
+            raise_cluster(rest, exc.began, report)
+        raise
+    raise_cluster(cluster, booted, report)
+
+
+def raise_cluster(cluster: VagrantCluster, booted: datetime | None, report: Reporter) -> None:
+    """Machines that run become a cluster that runs; ``booted`` is when the last of them began to boot, if any had to."""
     prepare(cluster, report)
     first = init(cluster, report)
     join(cluster, first, report)
@@ -70,7 +85,8 @@ def boot(cluster: VagrantCluster, report: Reporter) -> datetime | None:
     """Bring all machines up; returns when that began, or None when they all ran already.
 
     Raises:
-        VagrantError: some did not come up; the others stay.
+        PartialBootError: some did not come up; the others run.
+        VagrantError: none came up.
     """
     cluster.write_vagrantfile()
     if cluster.provider.name == "lxc":
@@ -82,7 +98,11 @@ def boot(cluster: VagrantCluster, report: Reporter) -> datetime | None:
     began = datetime.now(UTC)
     count = f"{len(missing)} machine{'s' if len(missing) > 1 else ''}"
     with report.step("boot", f"booting {count}") as step:
-        _boot(cluster, missing, step)
+        try:
+            _boot(cluster, missing, step)
+        except PartialBootError as exc:
+            exc.began = began
+            raise
         step.finish_as(f"booted {count}")
     return began
 
@@ -108,14 +128,16 @@ def _boot(cluster: VagrantCluster, missing: Sequence[Machine], step: Step) -> No
 
 
 def _boot_error(cluster: VagrantCluster, missing: Sequence[Machine], error: VagrantError) -> VagrantError:
-    down = [machine.name for machine in missing if machine.name in error.machines] or [
-        machine.name for machine in missing if not (cluster.exists(machine) and listens(machine))
+    lost = [
+        machine for machine in missing if machine.name in error.machines or not (cluster.exists(machine) and listens(machine))
     ]
+    down = [machine.name for machine in lost]
     who = ", ".join(down) or "the machines"
     reason = "; ".join(dict.fromkeys(error.machines.values())) or error.message
-    others = "" if len(down) == len(cluster.plan.machines) else " The others are as they were."
-    message = f"{who} did not boot: {reason.rstrip('.')}.{others}"
-    return VagrantError(error, error.machines, message, "localk8s start goes on; localk8s logs has what Vagrant said")
+    message, again = f"{who} did not boot: {reason.rstrip('.')}.", f"localk8s start -c {cluster.spec.name}"
+    if not down or len(down) == len(cluster.plan.machines):
+        return VagrantError(error, error.machines, message, again)
+    return PartialBootError(error, down, f"{message} The others go on without.", again)
 
 
 def _find_addresses(cluster: VagrantCluster) -> None:
