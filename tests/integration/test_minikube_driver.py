@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from minikube_world import SIZE, Told, World
 
-from localk8s.drivers.base import Feature, SupportsKubectl, SupportsLogs, SupportsNodes
-from localk8s.model.errors import CommandError, NotFoundError, NotSupportedError, UsageError, WrongStateError
+from localk8s.drivers.base import Feature, SupportsKubectl, SupportsLogs, SupportsNodes, SupportsNodeStop
+from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, NotSupportedError, UsageError, WrongStateError
 from localk8s.model.spec import ClusterSpec, NodeSize
 from localk8s.model.status import ClusterState, NodeRole, NodeState
 from localk8s.model.versions import KubernetesVersion
@@ -196,11 +196,19 @@ def test_several_nodes(world: World) -> None:
     world.driver().start(live, Told())
     assert [node.name for node in world.driver().nodes(live)][-1] == f"{PROFILE}-m04"
 
-    world.set_machine(f"{PROFILE}-m03", host="Stopped", kubelet="Stopped")
+    assert isinstance(driver, SupportsNodeStop)
+    world.driver().stop_node(live, f"{PROFILE}-m03", Told())
     broken = world.driver().inspect(live)
     assert broken.state is ClusterState.BROKEN and broken.reasons[0] == f"{PROFILE}-m03 is stopped"
     assert [node.state for node in broken.nodes][2] is NodeState.STOPPED
-    world.set_machine(f"{PROFILE}-m03", host="Running", kubelet="Running")
+    world.driver().start_node(live, f"{PROFILE}-m03", Told())
+    assert world.driver().inspect(live).state is ClusterState.RUNNING
+    for switch in (driver.stop_node, driver.start_node):
+        with pytest.raises(NotFoundError):
+            switch(live, f"{PROFILE}-m09", Told())
+    world.scenario(**{"node stop": "lies"})
+    with pytest.raises(Localk8sError, match=f"says that it stopped {PROFILE}-m03, but it still runs"):
+        world.driver().stop_node(live, f"{PROFILE}-m03", Told())
 
     left = world.driver().delete_node(live, f"{PROFILE}-m02", Told())
     assert left.nodes == 3 and f"{PROFILE}-m02" not in [node.name for node in world.driver().nodes(left)]

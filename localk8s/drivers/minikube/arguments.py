@@ -155,6 +155,16 @@ def node_delete(profile: str, node: str) -> tuple[str, ...]:
     return ("node", "delete", node, f"--profile={profile}", f"--user={USER}")
 
 
+def node_stop(profile: str, machine: str) -> tuple[str, ...]:
+    """``node stop`` of the machine called ``machine``."""
+    return ("node", "stop", machine, f"--profile={profile}", f"--user={USER}")
+
+
+def node_start(profile: str, machine: str) -> tuple[str, ...]:
+    """``node start`` of the machine called ``machine``."""
+    return ("node", "start", machine, f"--profile={profile}", f"--user={USER}")
+
+
 def docker_env(profile: str) -> tuple[str, ...]:
     """``docker-env`` as data: the only form in which ``-o json`` is heeded."""
     return ("docker-env", f"--profile={profile}", "--shell=none", "--output=json")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
 from localk8s.drivers.image_tool import ImageTool
-from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle, serving
+from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle, members, serving
 from localk8s.drivers.minikube.checks import has_default_route
 from localk8s.drivers.minikube.choice import Chooser, kubernetes_version, node_size
 from localk8s.drivers.minikube.claim import Claims
@@ -41,6 +41,7 @@ _FEATURES = frozenset(
         Feature.CONTROL_PLANES,
         Feature.NODE_ADD,
         Feature.NODE_DELETE,
+        Feature.NODE_STOP,
         Feature.SSH,
         Feature.COPY,
         Feature.DOCKER_ENV,
@@ -51,7 +52,9 @@ _FEATURES = frozenset(
         Feature.NO_WAIT,
     }
 )
-_NEED_SEVERAL = frozenset({Feature.MULTI_NODE, Feature.CONTROL_PLANES, Feature.NODE_ADD, Feature.NODE_DELETE})
+_NEED_SEVERAL = frozenset(
+    {Feature.MULTI_NODE, Feature.CONTROL_PLANES, Feature.NODE_ADD, Feature.NODE_DELETE, Feature.NODE_STOP}
+)
 _PREFIX = "localk8s-"
 
 
@@ -205,6 +208,14 @@ class MinikubeDriver:
             raise UsageError(f"{node} is the control plane: without it there is no cluster.", hint="localk8s delete")
         lifecycle.delete_node(session, node, report)
         return replace(spec, nodes=len(session.existing().nodes))
+
+    def stop_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """See ``SupportsNodeStop``."""
+        members.stop(self._session(spec), node, report)
+
+    def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
+        """See ``SupportsNodeStop``."""
+        members.start(self._session(spec), node, report)
 
     def install(self, report: Reporter) -> None:
         """See ``SupportsInstall``: a pinned minikube, unless a usable one is there."""
