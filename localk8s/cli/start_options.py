@@ -81,7 +81,8 @@ Cni = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="vagrant, minikube: who connects pods: bridge, flannel, calico; vagrant: or none.",
+        help="vagrant, minikube: who connects pods: bridge, flannel, calico; vagrant: or none. flannel and calico on "
+        "vagrant need a network and --driver-option cni-manifest=FILE.",
         autocompletion=complete_cni,
         rich_help_panel=_ONE,
     ),

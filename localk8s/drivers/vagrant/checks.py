@@ -56,6 +56,7 @@ def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
     except Localk8sError as exc:
         return (Finding(Severity.ERROR, "options", exc.message, exc.hint),)
     findings = [Finding(Severity.OK, "vagrant", "Vagrant is installed."), *_provider(options, facts, setup)]
+    findings += _pod_network(options, facts, context)
     if not cluster_directory(context, spec.name).exists():
         findings += _memory(spec, options, facts)
         findings += _disk(spec, options, facts)
@@ -84,6 +85,14 @@ def _provider(options: Options, facts: HostFacts, setup: str) -> list[Finding]:
         message = f"There is no stock box for {provider.title} on {facts.architecture}."
         found.append(Finding(Severity.ERROR, "box", message, "localk8s start --driver-option box=NAME"))
     return found
+
+
+def _pod_network(options: Options, facts: HostFacts, context: DriverContext) -> list[Finding]:
+    """Images of other people's pod networks come from a registry, and there is no other way."""
+    if not options.cni.foreign or facts.platform != "linux" or host_network.has_uplink(context.runner):
+        return []
+    message = f"The images of {options.cni.value} come from a registry, and this host has no network; bridge needs none."
+    return [Finding(Severity.ERROR, "pod network", message, "localk8s start --driver vagrant --cni bridge")]
 
 
 def _memory(spec: ClusterSpec, options: Options, facts: HostFacts) -> list[Finding]:

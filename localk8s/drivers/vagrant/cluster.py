@@ -20,6 +20,7 @@ from localk8s.drivers.vagrant.machine_readable import HostEntry, parse_ssh_confi
 from localk8s.drivers.vagrant.node import SshNode, socket_directory
 from localk8s.drivers.vagrant.options import Options, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, Machine, decode_plan, encode_plan, identify
+from localk8s.drivers.vagrant.pod_network import read_manifest
 from localk8s.drivers.vagrant.providers import Provider, find_provider
 from localk8s.drivers.vagrant.vagrantfile import Box, HostTraits, render_vagrantfile
 from localk8s.kubeadm.parameters import KubeadmParameters, Reservation
@@ -238,6 +239,18 @@ class VagrantCluster:
     def kubeconfig(self) -> str:
         """The administrator's kubeconfig; empty while there is none."""
         return self._read("admin.conf")
+
+    def pod_manifest(self) -> str:
+        """The manifest of a pod network that others make, as the user gave it at first; kept from then on.
+
+        Raises:
+            UsageError: the user's file is gone, or no such manifest.
+        """
+        kept = self._read("cni.yaml")
+        if not kept:
+            kept = read_manifest(self.options.cni, self.options.cni_manifest)
+            write_atomic(self.directory / "cni.yaml", kept)
+        return kept
 
     def keep_kubeconfig(self, content: str) -> None:
         """Keep the administrator's kubeconfig."""

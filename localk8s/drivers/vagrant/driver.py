@@ -9,7 +9,7 @@ from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
 from localk8s.drivers.machines import MachineBox
-from localk8s.drivers.vagrant import box_store, checks, host_network, members, recipe, removal
+from localk8s.drivers.vagrant import box_store, checks, host_network, members, pod_network, recipe, removal
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes, cluster_directory, identity, load, load_plan
 from localk8s.drivers.vagrant.inspection import inspect
 from localk8s.drivers.vagrant.inventory import render_inventory
@@ -83,7 +83,12 @@ class VagrantDriver(Services):
             disk=spec.size.disk or DEFAULT_NODE_SIZE.disk,
         )
         version = spec.kubernetes_version or self._context.artifacts.newest_version(spec.artifacts)
-        return replace(spec, size=size, kubernetes_version=version, options={**spec.options, "provider": options.provider.name})
+        chosen = {**spec.options, "provider": options.provider.name}
+        if options.cni_manifest:
+            chosen[pod_network.MANIFEST] = str(Path(options.cni_manifest).expanduser().absolute())
+        if options.cni.foreign and not (cluster_directory(self._context, spec.name) / "cni.yaml").exists():
+            pod_network.read_manifest(options.cni, chosen.get(pod_network.MANIFEST, ""))
+        return replace(spec, size=size, kubernetes_version=version, options=chosen)
 
     def changes(self, recorded: ClusterSpec, wanted: ClusterSpec) -> tuple[Change, ...]:
         """See ``Driver.changes``: machines can be added while the others run."""

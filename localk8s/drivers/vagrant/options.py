@@ -10,7 +10,7 @@ from enum import StrEnum
 from localk8s.drivers.vagrant.providers import PROVIDERS, Provider, find_provider
 from localk8s.model.errors import PrerequisiteError, UsageError
 
-KNOWN = ("box", "box-version", "cni", "emulate", "provider")
+KNOWN = ("box", "box-version", "cni", "cni-manifest", "emulate", "provider")
 
 
 class PodNetwork(StrEnum):
@@ -22,6 +22,11 @@ class PodNetwork(StrEnum):
     CALICO = "calico"
     NONE = "none"
     """The user brings one; machines are not Ready before."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether others make it: its manifest is the user's, its images come from a registry."""
+        return self in (PodNetwork.FLANNEL, PodNetwork.CALICO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Options:
     cni: PodNetwork = PodNetwork.BRIDGE
     emulate: bool = False
     """Never ask the processor for help with virtual machines (KVM)."""
+    cni_manifest: str = ""
+    """Path of the manifest of a pod network that others make."""
 
     @property
     def builds_box(self) -> bool:
@@ -66,10 +73,17 @@ def read_options(options: Mapping[str, str]) -> Options:
         known = ", ".join(PodNetwork)
         raise UsageError(
             f"{options['cni']!r} is no pod network that localk8s knows: there are {known}.",
-            hint="localk8s start --driver-option cni=bridge",
+            hint="localk8s start --driver vagrant --cni bridge",
         ) from None
+    manifest = options.get("cni-manifest", "")
+    if manifest and not cni.foreign:
+        raise UsageError(
+            f"cni-manifest goes with flannel or calico, not with {cni.value}.",
+            hint="localk8s start --driver vagrant --cni none",
+        )
     name = options.get("provider") or detect_provider()
-    return Options(find_provider(name), options.get("box", ""), options.get("box-version", ""), cni, emulate == "yes")
+    box, version = options.get("box", ""), options.get("box-version", "")
+    return Options(find_provider(name), box, version, cni, emulate == "yes", manifest)
 
 
 def detect_provider(platform: str | None = None) -> str:

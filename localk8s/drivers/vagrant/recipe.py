@@ -5,6 +5,7 @@ Machines first, cluster second: Vagrant boots bare machines, everything after go
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,7 @@ from localk8s.drivers.vagrant.node import SshNode, unpack
 from localk8s.drivers.vagrant.node_files import machine_files
 from localk8s.drivers.vagrant.options import PodNetwork
 from localk8s.drivers.vagrant.plan import Machine
+from localk8s.drivers.vagrant.pod_network import adapt
 from localk8s.kube.readiness import wait_api, wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import machines as kubeadm
@@ -44,12 +46,20 @@ chown vagrant: /home/vagrant
 """The home is root's in boxes that were built before its user was: what logs in (Ansible) could write nothing."""
 
 
+_SHARE_PLUGINS = "mkdir -p /opt/cni; [ -e /opt/cni/bin ] || ln -s /usr/lib/cni /opt/cni/bin"
+"""Pod networks of others put their plugins where Debian's containerd does not look."""
+_FOREIGN_LIMIT = 900.0
+"""Seconds until nodes are Ready that fetch the images of their pod network first."""
+
+
 def bring_up(cluster: VagrantCluster, report: Reporter) -> None:
     """From whatever is there to a running cluster.
 
     Raises:
         PartialBootError: some machines did not come up; on the others the cluster runs nevertheless.
     """
+    if cluster.options.cni.foreign:
+        cluster.pod_manifest()  # kept before anything boots
     provide_box(cluster, report)
     try:
         booted = boot(cluster, report)
@@ -178,6 +188,7 @@ def send_files(cluster: VagrantCluster, machine: Machine) -> None:
     files = dict(machine_files(cluster.plan, machine))
     if cluster.options.cni is not PodNetwork.BRIDGE:
         files = {path: file for path, file in files.items() if not path.startswith("/etc/cni/")}
+        cluster.node(machine).run(["sh", "-ec", _SHARE_PLUGINS])
     unpack(cluster.node(machine), files)
     cluster.node(machine).run(["sh", "-ec", _SETTLE])
 
@@ -241,6 +252,9 @@ def ready(cluster: VagrantCluster, first: SshNode, booted: datetime | None, repo
     limit = float(cluster.parameters.control_plane_timeout)
     with report.step("ready", f"waiting for {len(names)} nodes and DNS") as step:
         add_dns(cluster, first)
+        if cluster.options.cni.foreign:
+            add_pod_network(cluster, first)
+            limit = max(limit, _FOREIGN_LIMIT)
         if cluster.options.cni is PodNetwork.NONE:
             step.finish_as("ready but for a pod network, which you bring")
             return
@@ -251,6 +265,15 @@ def ready(cluster: VagrantCluster, first: SshNode, booted: datetime | None, repo
             client.close()
         each(cluster.nodes, lambda node: wait_for_dns(cluster, node, limit))
         step.finish_as(f"ready: API, {len(names)} node{'s' if len(names) > 1 else ''}, DNS")
+
+
+def add_pod_network(cluster: VagrantCluster, first: SshNode) -> None:
+    """Give each node its range of pod addresses, and apply the manifest that the user brought."""
+    for machine in cluster.plan.machines:
+        ranges = json.dumps({"spec": {"podCIDR": str(machine.pods), "podCIDRs": [str(machine.pods)]}})
+        kubeadm.kubectl(first, "patch", "node", machine.name, "--patch", ranges)
+    manifest = adapt(cluster.options.cni, cluster.pod_manifest(), cluster.plan.network)
+    kubeadm.kubectl(first, "apply", "-f", "-", input=manifest, timeout=120.0)
 
 
 def add_dns(cluster: VagrantCluster, first: SshNode) -> None:
