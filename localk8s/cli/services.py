@@ -165,7 +165,8 @@ def hosts(
 
     Only the cluster's own block in that file is ever changed; the difference is shown first.
     """
-    from localk8s.helpers.hosts import difference, hosts_file, with_block, write_hosts
+    from localk8s.cluster.host_names import read_table, write_names
+    from localk8s.helpers.hosts import difference, hosts_file, with_block
 
     session: Session = ctx.obj
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
@@ -176,7 +177,7 @@ def hosts(
         write("".join(f"{entry}\n" for entry in entries))
         return 0
     path = Path(file) if file else hosts_file()
-    before = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    before = read_table(path)
     after = with_block(before, session.name, entries)
     if after == before:
         write(f"{path} is as it should be.")
@@ -187,6 +188,6 @@ def hosts(
     refusal = f"{path} would be changed, and nobody can be asked."
     if not yes and not session.confirm(f"Change {path}?", refusal=refusal, hint=f"localk8s hosts {verb} --yes"):
         return 1
-    write_hosts(path, after, session.installation.runner(), can_ask=session.can_ask())
+    write_names(session.installation, session.name, path, after, can_ask=session.can_ask())
     write(f"{path} was changed.")
     return 0

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from localk8s.cluster import host_names
 from localk8s.cluster.plan import choose_driver, first_error
 from localk8s.cluster.wish import Wish, command_for, new_spec
 from localk8s.drivers.base import Driver, SupportsInstall, SupportsPrepare, SupportsSetup
@@ -56,7 +57,7 @@ def _host(installation: Installation) -> tuple[Finding, ...]:
     memory = f"{format_size(facts.memory_available)} of {format_size(facts.memory_total)} memory free"
     cpus = "1 CPU" if facts.cpus == 1 else f"{facts.cpus} CPUs"
     message = f"{cpus}, {memory}, {format_size(facts.disk_free)} disk free ({facts.platform}, {facts.architecture})."
-    return (Finding(Severity.OK, "host", message), *_records(installation))
+    return (Finding(Severity.OK, "host", message), *_records(installation), *host_names.leftovers(installation))
 
 
 def _records(installation: Installation) -> tuple[Finding, ...]:

@@ -137,6 +137,9 @@ class Cluster(Uses, Builds, Members, Exports):
         Returns:
             whether there was such a cluster.
         """
+        from localk8s.cluster.host_names import withdraw_names
+
+        withdraw_names(self._installation, self.name, self._report)
         existed = recipe.delete(self._installation, self.name, self._report)
         self.__dict__.pop("_record", None)
         return existed

@@ -95,6 +95,11 @@ def with_block(text: str, cluster: str, entries: Sequence[HostEntry]) -> str:
     return text[: first.start()] + block + pattern.sub("", text[first.end() :])
 
 
+def blocks(text: str) -> tuple[str, ...]:
+    """The clusters that have a block in ``text``."""
+    return tuple(re.findall(r"^# BEGIN localk8s ([a-z0-9-]+)$", text, re.MULTILINE))
+
+
 def difference(before: str, after: str, path: Path) -> str:
     """What would change, as ``diff -u`` shows it."""
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(path), str(path))
@@ -115,19 +120,24 @@ def write_hosts(path: Path, content: str, runner: HostRunner, *, can_ask: bool) 
     """
     try:
         try:
-            write_atomic(path, content, mode=0o644)
+            write_atomic(path, _encoded(content), mode=0o644)
         except OSError as exc:
             if exc.errno not in (errno.EBUSY, errno.EXDEV):
                 raise
-            path.write_text(content)  # a mount of its own (in a container) cannot be replaced, only filled
+            path.write_bytes(_encoded(content))  # a mount of its own (in a container) cannot be replaced, only filled
     except PermissionError as exc:
         if not can_ask or not _with_sudo(path, content, runner):
             raise PrerequisiteError(f"{path} can only be changed by root.", hint="sudo localk8s hosts --apply") from exc
 
 
+def _encoded(content: str) -> bytes:
+    """Bytes that are no UTF-8 go back as they came."""
+    return content.encode("utf-8", "surrogateescape")
+
+
 def _with_sudo(path: Path, content: str, runner: HostRunner) -> bool:
-    with tempfile.NamedTemporaryFile("w", prefix="localk8s-hosts-") as file:
-        file.write(content)
+    with tempfile.NamedTemporaryFile(prefix="localk8s-hosts-") as file:
+        file.write(_encoded(content))
         file.flush()
         try:
             return runner.foreground(["sudo", "sh", "-c", _REPLACE, "sh", file.name, str(path)]) == 0

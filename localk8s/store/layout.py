@@ -40,6 +40,10 @@ class Layout:
         """Certificates for the docker that runs on ``node``."""
         return self.clusters / cluster / "docker" / node
 
+    def hosts_files(self, cluster: str) -> Path:
+        """The list of hosts files that hold names of the cluster."""
+        return self.clusters / cluster / "hosts-files"
+
     @property
     def bug_log(self) -> Path:
         """Tracebacks of unexpected errors, the newest last."""
