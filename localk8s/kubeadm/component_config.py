@@ -28,7 +28,7 @@ def kubelet_configuration(parameters: KubeadmParameters) -> dict[str, Any]:
         "resolvConf": "/etc/resolv.conf",
         "staticPodPath": "/etc/kubernetes/manifests",
         # Looked at every second, so that a node is Ready when it is; told to the API when it changes or every 10 s.
-        "nodeStatusUpdateFrequency": f"{parameters.status_interval}s",
+        "nodeStatusUpdateFrequency": "5s" if parameters.slow else "1s",
         "nodeStatusReportFrequency": "10s",
         "serializeImagePulls": False,
         "systemReserved": {"cpu": reservation.cpus, "memory": reservation.memory},

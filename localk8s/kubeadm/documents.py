@@ -14,6 +14,13 @@ from typing import Any
 from localk8s.kubeadm.component_config import kubelet_configuration, proxy_configuration
 from localk8s.kubeadm.parameters import API_PORT, PKI, RUNTIME_ENDPOINT, JoinTicket, KubeadmParameters
 
+_SLOW_LEASE = {
+    "leader-elect-lease-duration": "40s",
+    "leader-elect-renew-deadline": "30s",
+    "leader-elect-retry-period": "4s",
+}
+"""A controller that cannot renew its lease in time ends itself, and has to start anew on a machine that is too slow already."""
+_SLOW_NODES = {"node-monitor-grace-period": "120s"}
 ETCD_BEFORE_3_6 = {"experimental-initial-corrupt-check": "true", "snapshot-count": "10000"}
 
 
@@ -63,6 +70,9 @@ def cluster_document(parameters: KubeadmParameters, *, certificates: str = PKI) 
         "certSANs": list(parameters.certificate_names),
         "extraArgs": _arguments(parameters, {"kubelet-preferred-address-types": "InternalIP"}),
     }
+    lease = _SLOW_LEASE if parameters.slow else {}
+    # Without the first the controller manager sleeps 10 s for its IPAM; each node's CNI configuration has its pod range.
+    controllers = {"allocate-node-cidrs": "false", **lease, **(_SLOW_NODES if parameters.slow else {})}
     document: dict[str, Any] = {
         "apiVersion": api_version(parameters),
         "kind": "ClusterConfiguration",
@@ -76,8 +86,8 @@ def cluster_document(parameters: KubeadmParameters, *, certificates: str = PKI) 
             "dnsDomain": network.domain,
         },
         "apiServer": api_server,
-        # Without it the controller manager sleeps 10 s for its IPAM; each node's CNI configuration has its pod range.
-        "controllerManager": {"extraArgs": _arguments(parameters, {"allocate-node-cidrs": "false"})},
+        "controllerManager": {"extraArgs": _arguments(parameters, controllers)},
+        "scheduler": {"extraArgs": _arguments(parameters, lease)},
     }
     if parameters.image_repository:
         document["imageRepository"] = parameters.image_repository

@@ -69,8 +69,8 @@ class KubeadmParameters:
     """Checks of kubeadm's preflight that are known not to hold here."""
     control_plane_timeout: int = 240
     """Seconds that kubeadm waits for the control plane (virtual machines without KVM need more)."""
-    status_interval: int = 1
-    """Seconds between a kubelet's looks at its node (where processors are emulated, a look costs a quarter of a second)."""
+    slow: bool = False
+    """True where processors are emulated: all takes ten times as long, and nothing is ended for its slowness."""
 
     def at_least(self, minor: int) -> bool:
         """Whether the version is 1.``minor`` or newer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -124,6 +125,20 @@ def test_a_whole_control_plane_is_left_alone() -> None:
     machines.init(node, PARAMETERS)
     machines.join_control_plane(Recorder("first"), node, PARAMETERS, RIGHT)
     assert node.kubeadm_lines() == [] and node.written == {}
+
+
+def test_probes_are_patient_on_slow_machines_only(tmp_path: Path) -> None:
+    slow, quick = Recorder(), Recorder()
+    machines.init(slow, replace(PARAMETERS, slow=True))
+    machines.init(quick, PARAMETERS)
+    assert any("failureThreshold" in line for line in slow.lines)
+    assert not any("failureThreshold" in line for line in quick.lines)
+    file = tmp_path / "kube-apiserver.yaml"
+    file.write_text(
+        "      failureThreshold: 8\n      timeoutSeconds: 15\n      failureThreshold: 90\n      timeoutSeconds: 1\n"
+    )
+    subprocess.run(["sh", "-ec", machines._BE_PATIENT.replace("/etc/kubernetes/manifests/", f"{tmp_path}/")], check=True)
+    assert [int(line.split()[1]) for line in file.read_text().splitlines()] == [60, 60, 90, 1]
 
 
 def test_what_a_killed_init_left_is_reset_first() -> None:

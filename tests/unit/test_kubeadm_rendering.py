@@ -112,6 +112,16 @@ def test_the_telling_line_of_kubeadms_complaint_is_found() -> None:
     assert complaint("") == "no reason given"
 
 
-def test_a_slow_node_is_looked_at_less_often() -> None:
-    assert kubelet_configuration(parameters("v1.36.3"))["nodeStatusUpdateFrequency"] == "1s"
-    assert kubelet_configuration(parameters("v1.36.3", status_interval=5))["nodeStatusUpdateFrequency"] == "5s"
+@pytest.mark.parametrize("version", RECORDED)
+def test_slow_machines_are_asked_less_often_and_lose_no_lease(version: str) -> None:
+    assert kubelet_configuration(parameters(version))["nodeStatusUpdateFrequency"] == "1s"
+    assert kubelet_configuration(parameters(version, slow=True))["nodeStatusUpdateFrequency"] == "5s"
+    known = recorded_flags()
+    for slow in (False, True):
+        documents = init_documents(parameters(version, slow=slow), name="demo", address="10.83.0.10").split("---\n")
+        cluster = json.loads(documents[1])
+        for field, component in (("controllerManager", "kube-controller-manager"), ("scheduler", "kube-scheduler")):
+            arguments = cluster[field]["extraArgs"]
+            flags = set(arguments) if isinstance(arguments, dict) else {argument["name"] for argument in arguments}
+            assert ("leader-elect-renew-deadline" in flags) is slow
+            assert {known.get((component, version, flag)) for flag in flags} <= {"+", "?"}

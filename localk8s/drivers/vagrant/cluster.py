@@ -31,7 +31,6 @@ from localk8s.system.files import write_atomic
 
 _EMULATED_LIMIT = 900
 _EMULATED_SLOWNESS = 8.0
-_EMULATED_STATUS_INTERVAL = 5
 _LIMIT = 240
 
 
@@ -107,7 +106,7 @@ class VagrantCluster:
             certificate_names=tuple(sorted(names)),
             ignore_preflight=("SystemVerification", "Swap", "Mem", "NumCPU"),
             control_plane_timeout=_LIMIT if self.traits.kvm else _EMULATED_LIMIT,
-            status_interval=1 if self.traits.kvm else _EMULATED_STATUS_INTERVAL,
+            slow=not self.traits.kvm,
         )
 
     @property
