@@ -43,11 +43,24 @@ def command_reference() -> str:
 
 def filled(text: str, section: str, content: str) -> str:
     """``text`` with what stands between the markers of ``section`` replaced by ``content``."""
-    begin, end = f"<!-- {section}: written by make docs -->", f"<!-- /{section} -->"
+    begin, end = f"<!-- {section} -->", f"<!-- /{section} -->"
+    if begin not in text:
+        begin = f"<!-- {section}: written by make docs -->"
     pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(text):
         raise SystemExit(f"README.md has no section {begin} … {end}")
     return pattern.sub(lambda _: f"{begin}\n{content}{end}", text)
+
+
+def works_table() -> str:
+    """What works where, from the test that proves it."""
+    folders = [str(TOP / "tests" / folder) for folder in ("e2e", "integration")]
+    sys.path[:0] = folders
+    try:
+        from test_what_works_where import table
+    finally:
+        del sys.path[: len(folders)]
+    return table()
 
 
 def generated() -> dict[Path, str]:
@@ -55,6 +68,7 @@ def generated() -> dict[Path, str]:
     readme = (TOP / "README.md").read_text(encoding="utf-8")
     readme = filled(readme, "exit codes", exit_code_table())
     readme = filled(readme, "variables", variable_table())
+    readme = filled(readme, "what works where", works_table())
     return {TOP / "README.md": readme, TOP / "docs/commands.md": command_reference()}
 
 
