@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
+import bench_helpers
+
 from localk8s.artifacts.kinds import ImageRole
 from localk8s.system.process import HostRunner
 from localk8s.wiring import Installation
@@ -126,12 +128,8 @@ def report(rounds: int, version: str, found: Mapping[str, dict[str, float]]) -> 
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure, print, and write README."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each")
-    parser.add_argument("--no-readme", action="store_true", help="print only")
-    options = parser.parse_args()
+def measure_start(rounds: int) -> str:
+    """Starts beside the bare script's, as Markdown."""
     artifacts = Installation().artifacts(HostRunner())
     version = artifacts.newest_version(None)
     binaries = artifacts.kubernetes(version, None, Quiet())
@@ -140,18 +138,39 @@ def main() -> None:
     images = {image.role: (image.reference, image.archive) for image in made}
     runs: dict[str, list[dict[str, float]]] = {"bare": [], "one": [], "three": []}
     with tempfile.TemporaryDirectory() as home:
-        for turn in range(options.rounds):
+        for turn in range(rounds):
             runs["bare"].append(bare(binaries.directory, tools, images))
             runs["one"].append(ours(Path(home), 1))
             runs["three"].append(ours(Path(home), 3))
             last = {name: {key: round(value, 1) for key, value in found[-1].items()} for name, found in runs.items()}
-            print(f"round {turn + 1} of {options.rounds}: {json.dumps(last)}", file=sys.stderr, flush=True)
-    text = report(options.rounds, str(version), {name: medians(found) for name, found in runs.items()})
-    print(text)
-    if not options.no_readme:
-        readme = TOP / "README.md"
-        marked = re.compile(r"(<!-- benchmark -->\n).*?(<!-- /benchmark -->)", re.DOTALL)
-        readme.write_text(marked.sub(lambda match: match[1] + text + match[2], readme.read_text()))
+            print(f"round {turn + 1} of {rounds}: {json.dumps(last)}", file=sys.stderr, flush=True)
+    return report(rounds, str(version), {name: medians(found) for name, found in runs.items()})
+
+
+MEASURES: Mapping[str, Callable[[int], str]] = {"start": measure_start, "helpers": bench_helpers.measure}
+"""What can be measured, and under which mark README shows it."""
+
+
+def show_in_readme(mark: str, text: str) -> None:
+    """Replace what stands between the comments ``benchmark: MARK`` and ``/benchmark: MARK``."""
+    readme = TOP / "README.md"
+    marked = re.compile(rf"(<!-- benchmark: {mark} -->\n).*?(<!-- /benchmark: {mark} -->)", re.DOTALL)
+    readme.write_text(marked.sub(lambda match: match[1] + text + match[2], readme.read_text()))
+
+
+def main() -> None:
+    """Measure, print, and write README."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each")
+    parser.add_argument("--only", choices=MEASURES, help="one part")
+    parser.add_argument("--no-readme", action="store_true", help="print only")
+    options = parser.parse_args()
+    for mark, measure in MEASURES.items():
+        if options.only in (None, mark):
+            text = measure(options.rounds)
+            print(text)
+            if not options.no_readme:
+                show_in_readme(mark, text)
 
 
 if __name__ == "__main__":

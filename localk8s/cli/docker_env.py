@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -53,6 +54,8 @@ def docker_env(
         write(removals(chosen, VARIABLES, environment))
         return 0
     write(assignments(chosen, session.name, session.cluster.docker_environment(node), environment))
+    if not shutil.which("docker"):
+        session.narrator.warn("This host has no docker client to use it with; localk8s image build needs none.")
     return 0
 
 

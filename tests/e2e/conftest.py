@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from localk8s_door import RealDoor
+
+from localk8s.store.layout import Layout
+from localk8s.system.paths import find_roots
+
+
+def pytest_configure() -> None:
+    """Where this host has no docker client, the tests use the one that localk8s puts on nodes."""
+    if shutil.which("docker") is None:
+        clients = Layout(find_roots(os.environ)).artifacts.glob("debian/docker-*/usr/bin")
+        os.environ["PATH"] = ":".join([os.environ["PATH"], *map(str, clients)])
 
 
 def _refuse_reason() -> str:

@@ -15,7 +15,6 @@ import pytest
 from small_images import BUSYBOX, LOCALK8S, CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
-pytest_docker = shutil.which("docker")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,6 @@ def wait_for(cli: CommandLine, name: str, *, seconds: float = 30) -> str:
         time.sleep(0.2)
 
 
-@pytest.mark.skipif(pytest_docker is None, reason="needs a docker client on this host")
 class TestDockerEnv:
     def test_what_is_built_runs_on_the_other_node(self, cli: CommandLine, tmp_path: Path) -> None:
         shutil.copy(BUSYBOX, tmp_path / "busybox")
