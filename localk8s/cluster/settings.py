@@ -54,6 +54,7 @@ def effective_settings(installation: Installation) -> tuple[Setting, ...]:
         if offline
         else setting("sources.offline", sources.offline or None, "false"),
     ]
+    settings += [Setting(f"mirrors.{name}", ", ".join(mirrors), file) for name, mirrors in config.mirrors.items()]
     for name, section in config.drivers.items():
         settings += [Setting(f"{name}.{key}", value, file) for key, value in section.items()]
     return tuple(settings)

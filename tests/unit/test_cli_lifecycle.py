@@ -425,11 +425,14 @@ def test_demo_of_a_cluster_that_does_not_answer(door: Door) -> None:
 def test_config_view_names_every_origin(door: Door) -> None:
     config = door.home / "l8s/config/config.yaml"
     config.parent.mkdir(parents=True)
-    config.write_text("driver: native\ndefaults: {memory: 3g, nodes: 2}\nminikube: {home: /srv/m}\n")
+    config.write_text(
+        "driver: native\ndefaults: {memory: 3g, nodes: 2}\nminikube: {home: /srv/m}\nmirrors: {docker.io: [m.example]}\n"
+    )
     found = {item["key"]: (item["value"], item["origin"]) for item in door("config", "view", "-o", "json").json["items"]}
     assert found["driver"] == ("fake", "LOCALK8S_DRIVER")
     assert found["defaults.memory"] == ("3g", str(config))
     assert found["defaults.cpus"] == ("2", "default")
+    assert found["mirrors.docker.io"] == ("m.example", str(config))
     assert found["minikube.home"] == ("/srv/m", str(config))
     assert str(config) in door("config", "view", "--show-origin").out
     door("start")

@@ -18,7 +18,7 @@ from localk8s.drivers.vagrant.inspection import judge
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, encode_plan
 from localk8s.drivers.vagrant.providers import machine_state
 from localk8s.drivers.vagrant.recipe import listens
-from localk8s.model.errors import Localk8sError, NotFoundError, PrerequisiteError, UsageError, WrongStateError
+from localk8s.model.errors import ConfigError, Localk8sError, NotFoundError, PrerequisiteError, UsageError, WrongStateError
 from localk8s.model.progress import SilentReporter
 from localk8s.model.quantities import GIB
 from localk8s.model.spec import ClusterSpec, NodeSize
@@ -214,3 +214,20 @@ def test_a_kubelet_in_a_container_leaves_the_rest_of_the_host_alone() -> None:
     assert (kept.cpus, kept.memory) == ("6500m", f"{14 * 1024}Mi")
     own = reservation(replace(plan, host_memory=0, host_cpus=0), SPEC)
     assert (own.cpus, own.memory) == ("0", "0")
+
+
+def test_the_configuration_fills_in_what_a_new_cluster_left_open(tmp_path: Path) -> None:
+    driver = build(replace(context(tmp_path), settings={"provider": "virtualbox", "box": "bento/debian-12"}))
+    spec = replace(SPEC, options={})
+    assert driver.complete(spec).options == {"provider": "virtualbox", "box": "bento/debian-12"}
+    assert driver.complete(SPEC).options["provider"] == "lxc"
+    (tmp_path / "data/vagrant/clusters/t").mkdir(parents=True)
+    assert driver.complete(SPEC).options == {"provider": "lxc"}
+
+
+@pytest.mark.parametrize("settings", [{"provider": "parallel"}, {"colour": "red"}, {"cni": "weave"}])
+def test_an_unusable_section_of_the_configuration_is_named(tmp_path: Path, settings: dict[str, str]) -> None:
+    driver = build(replace(context(tmp_path), settings=settings))
+    with pytest.raises(ConfigError, match="section vagrant of the configuration"):
+        driver.complete(SPEC)
+    assert driver.check(SPEC)[0].severity is Severity.ERROR

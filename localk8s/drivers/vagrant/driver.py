@@ -16,12 +16,12 @@ from localk8s.drivers.vagrant.inventory import render_inventory
 from localk8s.drivers.vagrant.options import detect_provider, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, ranges
 from localk8s.drivers.vagrant.services import Services
-from localk8s.model.errors import NotFoundError, NotSupportedError, UsageError, WrongStateError
+from localk8s.model.errors import ConfigError, NotFoundError, NotSupportedError, UsageError, WrongStateError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec, NodeSize
-from localk8s.model.status import ClusterState, ClusterStatus, Finding
+from localk8s.model.status import ClusterState, ClusterStatus, Finding, Severity
 from localk8s.model.versions import KubernetesVersion
 
 INFO = DriverInfo(
@@ -65,11 +65,16 @@ class VagrantDriver(Services):
 
     def check(self, spec: ClusterSpec) -> tuple[Finding, ...]:
         """See ``Driver.check``."""
+        try:
+            spec = replace(spec, options=self._wished(spec))
+        except ConfigError as exc:
+            return (Finding(Severity.ERROR, "configuration", exc.message, exc.hint),)
         return checks.check(spec, self._context)
 
     def complete(self, spec: ClusterSpec) -> ClusterSpec:
         """See ``Driver.complete``: names the provider, and bounds what was left open."""
-        options = read_options(spec.options)
+        wished = self._wished(spec)
+        options = read_options(wished)
         if spec.nodes > MOST_MACHINES:
             raise UsageError(f"{spec.nodes} machines are more than {MOST_MACHINES}.", hint="localk8s start --nodes 3")
         if spec.control_planes == 2 and not cluster_directory(self._context, spec.name).exists():
@@ -83,7 +88,7 @@ class VagrantDriver(Services):
             disk=spec.size.disk or DEFAULT_NODE_SIZE.disk,
         )
         version = spec.kubernetes_version or self._context.artifacts.newest_version(spec.artifacts)
-        chosen = {**spec.options, "provider": options.provider.name}
+        chosen = {**wished, "provider": options.provider.name}
         if options.cni_manifest:
             chosen[pod_network.MANIFEST] = str(Path(options.cni_manifest).expanduser().absolute())
         if options.cni.foreign and not (cluster_directory(self._context, spec.name) / "cni.yaml").exists():
@@ -245,6 +250,21 @@ class VagrantDriver(Services):
         except Exception:
             provider = "lxc"
         return checks.setup_commands(provider if provider in checks.PACKAGES else "lxc")
+
+    def _wished(self, spec: ClusterSpec) -> dict[str, str]:
+        """The options asked for; for a new cluster the configuration's section fills in what was left open.
+
+        Raises:
+            ConfigError: the section holds something unusable.
+        """
+        settings = self._context.settings
+        if not settings or cluster_directory(self._context, spec.name).exists():
+            return dict(spec.options)
+        try:
+            read_options({"provider": "lxc", **settings})
+        except UsageError as exc:
+            raise ConfigError(f"The section vagrant of the configuration: {exc.message}", hint="localk8s config view") from exc
+        return {**settings, **spec.options}
 
     def _plan(self, spec: ClusterSpec) -> ClusterPlan:
         """The cluster's plan; made and kept before anything else is."""
