@@ -89,6 +89,9 @@ def cluster_document(parameters: KubeadmParameters, *, certificates: str = PKI) 
         "controllerManager": {"extraArgs": _arguments(parameters, controllers)},
         "scheduler": {"extraArgs": _arguments(parameters, lease)},
     }
+    if parameters.several_control_planes:
+        patience = {"heartbeat-interval": "300", "election-timeout": "3000"}
+        document["etcd"] = {"local": {"extraArgs": _arguments(parameters, patience)}}
     if parameters.image_repository:
         document["imageRepository"] = parameters.image_repository
     if parameters.at_least(31):

@@ -9,12 +9,21 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from localk8s.kubeadm.documents import init_documents, join_documents
 from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, RUNTIME_ENDPOINT, JoinTicket, KubeadmParameters
-from localk8s.kubeadm.phases import INIT_CONFIG, JOIN_CONFIG, join, join_arguments, kubeadm, make_ticket, write_init_config
+from localk8s.kubeadm.phases import (
+    INIT_CONFIG,
+    JOIN_CONFIG,
+    admin_conf,
+    join,
+    join_arguments,
+    kubeadm,
+    make_ticket,
+    write_init_config,
+)
 from localk8s.model.errors import CommandError
 from localk8s.model.node import Node
 from localk8s.system.wait import Pending, wait_until
@@ -88,14 +97,40 @@ def init(node: Node, parameters: KubeadmParameters) -> None:
     if _is_touched(node):
         reset(node)
     write_init_config(node, parameters)
-    for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local"), ("control-plane", "all")):
+    by_hand = _BY_HAND
+    for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local")):
         kubeadm(node, "init", "phase", *phase, "--config", INIT_CONFIG)
     mend_etcd(node)
     if parameters.slow:
-        node.run(["sh", "-c", _BE_PATIENT])
-    skipped = ",".join((*_BY_HAND, *_NOT_OURS))
+        _start_one_by_one(node, parameters)
+        by_hand += ("kubelet-start",)
+    else:
+        kubeadm(node, "init", "phase", "control-plane", "all", "--config", INIT_CONFIG)
+    skipped = ",".join((*by_hand, *_NOT_OURS))
     kubeadm(node, "init", "--config", INIT_CONFIG, f"--skip-phases={skipped}", timeout=_INIT_LIMIT)
     node.write(CONTROL_PLANE_READY, "")
+
+
+def _start_one_by_one(node: Node, parameters: KubeadmParameters) -> None:
+    """Start etcd and the API server, and the controllers once it is whole.
+
+    A controller manager that finds an API server which is not ends itself after 10 s, and then waits for its own lease.
+    """
+    kubeadm(node, "init", "phase", "control-plane", "apiserver", "--config", INIT_CONFIG)
+    node.run(["sh", "-c", _BE_PATIENT])
+    kubeadm(node, "init", "phase", "kubelet-start", "--config", INIT_CONFIG)
+    argv = ["kubectl", "--kubeconfig", admin_conf(node, parameters), "--request-timeout=20s", "get", "--raw", "/readyz"]
+
+    def whole() -> bool:
+        done = node.run(argv, check=False)
+        if done.returncode != 0:
+            raise Pending((done.stderr.strip().splitlines() or ["no answer"])[-1])
+        return True
+
+    wait_until(whole, what="the API server", timeout=parameters.control_plane_timeout, interval=1, hint="localk8s logs")
+    for component in ("controller-manager", "scheduler"):
+        kubeadm(node, "init", "phase", "control-plane", component, "--config", INIT_CONFIG)
+    node.run(["sh", "-c", _BE_PATIENT])
 
 
 @contextmanager
@@ -159,6 +194,25 @@ def join_control_plane(first: Node, node: Node, parameters: KubeadmParameters, r
         kubeadm(node, *join_arguments(("preflight",)), timeout=_INIT_LIMIT)
     node.run(["rm", "-f", JOIN_CONFIG])
     node.write(CONTROL_PLANE_READY, "")
+
+
+def renew_watches(planes: Sequence[Node]) -> None:
+    """Start the control plane's programs on ``planes`` anew; kubelets bring them back at once.
+
+    While etcd gains a member it has no leader for seconds. What watched the API through that may never hear of anything
+    again (seen with 1.20.2: no endpoints were made, and kube-proxy knew of no new service).
+
+    Args:
+        planes: those that were there before the last member came; the API of that one answers meanwhile.
+    """
+    for node in planes:
+        node.run(["pkill", "-x", "kube-apiserver|kube-controller|kube-scheduler"], check=False)
+
+
+def release_leases(first: Node) -> None:
+    """Let somebody lead at once after ``renew_watches``, who would wait 15 s for what was ended."""
+    for lease in ("kube-controller-manager", "kube-scheduler"):
+        kubectl(first, "-n", "kube-system", "delete", "lease", lease, "--ignore-not-found", check=False)
 
 
 def _upload_certificates(first: Node, parameters: KubeadmParameters, key: str) -> None:

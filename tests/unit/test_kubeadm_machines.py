@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from localk8s.kubeadm import machines
+from localk8s.kubeadm.documents import cluster_document
 from localk8s.kubeadm.parameters import ClusterNetwork, JoinTicket, KubeadmParameters
 from localk8s.model.errors import CommandError
 from localk8s.model.node import Completed
@@ -127,11 +128,15 @@ def test_a_whole_control_plane_is_left_alone() -> None:
     assert node.kubeadm_lines() == [] and node.written == {}
 
 
-def test_probes_are_patient_on_slow_machines_only(tmp_path: Path) -> None:
+def test_slow_machines_are_started_one_by_one_with_patient_probes(tmp_path: Path) -> None:
     slow, quick = Recorder(), Recorder()
     machines.init(slow, replace(PARAMETERS, slow=True))
     machines.init(quick, PARAMETERS)
     assert any("failureThreshold" in line for line in slow.lines)
+    order = [line.split(" --config")[0].removeprefix("kubeadm init phase ") for line in slow.lines if " phase " in line]
+    assert order[2:] == ["etcd local", "control-plane apiserver", "kubelet-start", "control-plane controller-manager",
+                         "control-plane scheduler"]  # fmt: skip
+    assert "kubelet-start" in next(line for line in slow.lines if "--skip-phases" in line)
     assert not any("failureThreshold" in line for line in quick.lines)
     file = tmp_path / "kube-apiserver.yaml"
     file.write_text(
@@ -191,3 +196,38 @@ def test_a_token_ends_with_the_joins_it_was_made_for() -> None:
         raise RuntimeError("a join failed")
     assert not any(RIGHT.token in line for line in first.lines)
     assert first.lines[-1].startswith(f"kubeadm token delete {right.identity}")
+
+
+def test_what_watched_through_a_change_of_members_is_started_anew() -> None:
+    last, others = Recorder("t-3"), [Recorder("t"), Recorder("t-2")]
+    machines.renew_watches(others)
+    machines.release_leases(last)
+    assert [node.lines for node in others] == [["pkill -x kube-apiserver|kube-controller|kube-scheduler"]] * 2
+    leases = [line.partition(" delete ")[2] for line in last.lines]
+    assert leases == [f"lease {name} --ignore-not-found" for name in ("kube-controller-manager", "kube-scheduler")]
+
+
+def test_etcd_is_asked_again_until_the_api_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter((CommandError(["kubectl"], 1, message="not found"), "8e9e05c52164694d, started, t-2, https://x, https://x"))
+
+    def kubectl(node: object, *arguments: str) -> str:
+        answer = next(answers)
+        if isinstance(answer, CommandError):
+            raise answer
+        asked.append(" ".join(arguments[-2:]))
+        return answer
+
+    asked: list[str] = []
+    monkeypatch.setattr(machines, "kubectl", kubectl)
+    machines.remove_member(Recorder("t"), "t-9")
+    assert asked == ["member list"]
+
+
+@pytest.mark.parametrize("minor", [20, 36])
+def test_several_etcds_on_one_host_are_patient_with_each_other(minor: int) -> None:
+    alone = cluster_document(replace(PARAMETERS, version=KubernetesVersion(1, minor, 2)))
+    several = cluster_document(replace(PARAMETERS, version=KubernetesVersion(1, minor, 2), several_control_planes=True))
+    assert "etcd" not in alone
+    given = several["etcd"]["local"]["extraArgs"]
+    pairs = given.items() if minor == 20 else [(each["name"], each["value"]) for each in given]
+    assert ("heartbeat-interval", "300") in pairs and ("election-timeout", "3000") in pairs

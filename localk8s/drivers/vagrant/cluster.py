@@ -104,6 +104,7 @@ class VagrantCluster:
             cgroup_v1=self.plan.cgroup_v1 and not machines,
             reservation=Reservation() if machines else reservation(self.plan, self.spec),
             certificate_names=tuple(sorted(names)),
+            several_control_planes=self.plan.balanced,
             ignore_preflight=("SystemVerification", "Swap", "Mem", "NumCPU"),
             control_plane_timeout=_LIMIT if self.traits.kvm else _EMULATED_LIMIT,
             slow=not self.traits.kvm,

@@ -242,6 +242,11 @@ def join(cluster: VagrantCluster, first: SshNode, report: Reporter) -> None:
         with kubeadm.ticket(first, cluster.parameters) as right:
             for node in planes:
                 kubeadm.join_control_plane(first, node, cluster.parameters, right)
+            if planes:
+                watching = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.control_planes]
+                kubeadm.renew_watches([node for node in watching if node.name != planes[-1].name])
+                wait_for_api(cluster)
+                kubeadm.release_leases(planes[-1])
             each(workers, lambda node: kubeadm.join_worker(first, node, cluster.parameters, right))
         step.finish_as(f"joined {count} machine{'s' if count > 1 else ''}")
 
