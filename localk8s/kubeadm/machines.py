@@ -97,7 +97,7 @@ def init(node: Node, parameters: KubeadmParameters) -> None:
     if _is_touched(node):
         reset(node)
     write_init_config(node, parameters)
-    by_hand = _BY_HAND
+    by_hand: tuple[str, ...] = _BY_HAND
     for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local")):
         kubeadm(node, "init", "phase", *phase, "--config", INIT_CONFIG)
     mend_etcd(node)
