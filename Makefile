@@ -11,7 +11,7 @@ ALONE := $(ROOT) unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
 PYTEST := $(CURDIR)/$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit fakes tools real vm test-minikube lint format bench docs setup clean
+.PHONY: help demo test unit fakes tools real test-vm test-minikube lint format bench docs setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,10 @@ tools: $(READY) ## Install from Debian's packages what only the tests need, and 
 real: setup tools ## The tests with real clusters, in a network without an uplink
 	@$(ALONE) $(PYTEST) -p no:cacheprovider -m 'real and not vm' $(ARGS)
 
-vm: setup ## The tests with virtual machines; minutes each
-	@$(ALONE) $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
+test-vm: setup ## The tests with virtual machines on emulated processors, in a world of their own (15 minutes)
+	@scripts/libvirt-tools
+	@$(ROOT) localk8s box build --provider libvirt --quiet
+	@$(ROOT) timeout --kill-after=60 2700 scripts/with-libvirt $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
 
 test-minikube: $(READY) ## A real minikube on PATH: LOCALK8S_TEST_VM_DRIVER=none|ssh|docker|… [LOCALK8S_TEST_KUBERNETES=1.20.2]
 	@$(ROOT) LOCALK8S_TEST_VM_DRIVER='$(LOCALK8S_TEST_VM_DRIVER)' LOCALK8S_TEST_KUBERNETES='$(LOCALK8S_TEST_KUBERNETES)' \
@@ -55,7 +57,7 @@ format: $(READY) ## Lay the code out, mend what can be mended
 docs: $(READY) ## Write the generated parts of README.md
 	@$(BIN)/python scripts/docs.py
 
-bench: setup ## Measure against the least that has to happen; writes the table into README.md
+bench: setup tools ## Measure against the least that has to happen; writes the table into README.md
 	@$(ALONE) $(CURDIR)/$(BIN)/python scripts/bench.py $(ARGS)
 
 setup: $(READY) ## Install and build all that clusters need
