@@ -127,7 +127,7 @@ def _start_one_by_one(node: Node, parameters: KubeadmParameters) -> None:
             raise Pending((done.stderr.strip().splitlines() or ["no answer"])[-1])
         return True
 
-    wait_until(whole, what="the API server", timeout=parameters.control_plane_timeout, interval=1, hint="localk8s logs")
+    wait_until(whole, what="the API server", timeout=parameters.control_plane_timeout, interval=3, hint="localk8s logs")
     for component in ("controller-manager", "scheduler"):
         kubeadm(node, "init", "phase", "control-plane", component, "--config", INIT_CONFIG)
     node.run(["sh", "-c", _BE_PATIENT])
