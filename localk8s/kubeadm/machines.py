@@ -53,10 +53,18 @@ What is taken away is optional for every etcd, and ``/health`` is answered by al
 
 
 _BE_PATIENT = """
-sed -i -e 's/failureThreshold: 8$/failureThreshold: 60/' -e 's/timeoutSeconds: 15$/timeoutSeconds: 60/' \
-  /etc/kubernetes/manifests/*.yaml
+umask 077
+for file in /etc/kubernetes/manifests/*.yaml; do
+  grep -q -e 'failureThreshold: 8$' -e 'timeoutSeconds: 15$' "$file" || continue
+  sed -e 's/failureThreshold: 8$/failureThreshold: 60/' -e 's/timeoutSeconds: 15$/timeoutSeconds: 60/' \
+    "$file" >/etc/kubernetes/patient.new
+  mv -f /etc/kubernetes/patient.new "$file"
+done
 """
-"""A liveness probe ends what has not answered for a minute; on an emulated machine that is what a busy API server does."""
+"""A liveness probe ends what has not answered for a minute; on an emulated machine that is what a busy API server does.
+
+Whole files only, made elsewhere: a kubelet takes everything that appears beside them for one more manifest.
+"""
 
 
 def mend_etcd(node: Node) -> None:
@@ -98,14 +106,12 @@ def init(node: Node, parameters: KubeadmParameters) -> None:
         reset(node)
     write_init_config(node, parameters)
     by_hand: tuple[str, ...] = _BY_HAND
-    for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local")):
+    for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local"), ("control-plane", "all")):
         kubeadm(node, "init", "phase", *phase, "--config", INIT_CONFIG)
     mend_etcd(node)
     if parameters.slow:
         _start_one_by_one(node, parameters)
         by_hand += ("kubelet-start",)
-    else:
-        kubeadm(node, "init", "phase", "control-plane", "all", "--config", INIT_CONFIG)
     skipped = ",".join((*by_hand, *_NOT_OURS))
     kubeadm(node, "init", "--config", INIT_CONFIG, f"--skip-phases={skipped}", timeout=_INIT_LIMIT)
     node.write(CONTROL_PLANE_READY, "")
@@ -116,8 +122,11 @@ def _start_one_by_one(node: Node, parameters: KubeadmParameters) -> None:
 
     A controller manager that finds an API server which is not ends itself after 10 s, and then waits for its own lease.
     """
-    kubeadm(node, "init", "phase", "control-plane", "apiserver", "--config", INIT_CONFIG)
     node.run(["sh", "-c", _BE_PATIENT])
+    manifests, held = "/etc/kubernetes/manifests", "/etc/kubernetes/held"
+    controllers = [f"kube-{name}.yaml" for name in ("controller-manager", "scheduler")]
+    node.run(["mkdir", "-p", held])
+    node.run(["mv", *(f"{manifests}/{name}" for name in controllers), held])
     kubeadm(node, "init", "phase", "kubelet-start", "--config", INIT_CONFIG)
     argv = ["kubectl", "--kubeconfig", admin_conf(node, parameters), "--request-timeout=20s", "get", "--raw", "/readyz"]
 
@@ -128,9 +137,8 @@ def _start_one_by_one(node: Node, parameters: KubeadmParameters) -> None:
         return True
 
     wait_until(whole, what="the API server", timeout=parameters.control_plane_timeout, interval=3, hint="localk8s logs")
-    for component in ("controller-manager", "scheduler"):
-        kubeadm(node, "init", "phase", "control-plane", component, "--config", INIT_CONFIG)
-    node.run(["sh", "-c", _BE_PATIENT])
+    node.run(["mv", *(f"{held}/{name}" for name in controllers), manifests])
+    node.run(["rmdir", held])
 
 
 @contextmanager
