@@ -17,9 +17,9 @@ from localk8s.model.versions import KubernetesVersion
 PACKAGES = (
     "bind9-host", "ca-certificates", "conntrack", "containerd", "containernetworking-plugins", "curl", "dbus", "ebtables",
     "ethtool", "iproute2", "iptables", "iputils-ping", "keepalived", "kmod", "mount", "openssh-server", "procps",
-    "python3-minimal", "runc", "socat", "sudo", "systemd", "systemd-sysv", "util-linux",
+    "python3", "runc", "socat", "sudo", "systemd", "systemd-sysv", "util-linux",
 )  # fmt: skip
-"""Debian packages of a node. python3-minimal is for Ansible, keepalived for several control planes."""
+"""Debian packages of a node. python3 is for Ansible, keepalived for several control planes."""
 
 PROGRAMS = ("kubeadm", "kubectl", "kubelet")
 """Kubernetes programs on a node; the others come in images."""
