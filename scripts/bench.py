@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import bench_helpers
+import bench_vagrant
 
 from localk8s.artifacts.kinds import ImageRole
 from localk8s.system.process import HostRunner
@@ -147,7 +148,11 @@ def measure_start(rounds: int) -> str:
     return report(rounds, str(version), {name: medians(found) for name, found in runs.items()})
 
 
-MEASURES: Mapping[str, Callable[[int], str]] = {"start": measure_start, "helpers": bench_helpers.measure}
+MEASURES: Mapping[str, Callable[[int], str]] = {
+    "start": measure_start,
+    "helpers": bench_helpers.measure,
+    "vagrant": bench_vagrant.measure,
+}
 """What can be measured, and under which mark README shows it."""
 
 
