@@ -36,6 +36,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 SSH_PORT = 22
 _AT_ONCE = 4
+_ACCEPT_LIMIT = 90.0
 _SETTLE = """
 hostname "$(cat /etc/hostname)"
 systemctl daemon-reload
@@ -282,8 +283,17 @@ def add_pod_network(cluster: VagrantCluster, first: SshNode) -> None:
 
 
 def add_dns(cluster: VagrantCluster, first: SshNode) -> None:
-    """Apply cluster DNS; no effect where it is as it should be."""
-    kubeadm.kubectl(first, "apply", "-f", "-", input=dns_manifests(cluster.plan.network))
+    """Apply cluster DNS; no effect where it is as it should be. Tried again while the API comes to itself."""
+    manifests = dns_manifests(cluster.plan.network)
+
+    def accepted() -> bool:
+        try:
+            kubeadm.kubectl(first, "apply", "-f", "-", input=manifests)
+        except CommandError as exc:
+            raise Pending(exc.message) from exc
+        return True
+
+    wait_until(accepted, what="cluster DNS to be accepted", timeout=_ACCEPT_LIMIT, interval=1.0, hint="localk8s start")
 
 
 def wait_for_dns(cluster: VagrantCluster, node: SshNode, limit: float) -> None:
