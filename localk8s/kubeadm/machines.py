@@ -272,7 +272,7 @@ def _etcdctl(first: Node, *arguments: str) -> str:
         try:
             return (kubectl(first, *argv),)
         except CommandError as exc:
-            raise Pending(exc.message) from exc
+            raise Pending(exc.message.rstrip(".")) from exc
 
     return wait_until(told, what=f"etcd on {first.name}", timeout=_ETCD_LIMIT, interval=0.5, hint="localk8s start")[0]
 

@@ -290,7 +290,7 @@ def add_dns(cluster: VagrantCluster, first: SshNode) -> None:
         try:
             kubeadm.kubectl(first, "apply", "-f", "-", input=manifests)
         except CommandError as exc:
-            raise Pending(exc.message) from exc
+            raise Pending(exc.message.rstrip(".")) from exc
         return True
 
     wait_until(accepted, what="cluster DNS to be accepted", timeout=_ACCEPT_LIMIT, interval=1.0, hint="localk8s start")
