@@ -288,7 +288,10 @@ class Uses:
                 raise NotSupportedError(
                     f"The {driver.info.name} driver does not bring {ui}'s dashboard.", hint=command_for("dashboard", self.name)
                 )
-            with driver.dashboard(self.spec, port) as address:
+            with contextlib.ExitStack() as stack:
+                with self._report.step("dashboard", f"starting {ui}'s dashboard") as step:
+                    address = stack.enter_context(driver.dashboard(self.spec, port))
+                    step.finish_as("")
                 yield address
             return
         with self._asked() as client, contextlib.ExitStack() as stack:

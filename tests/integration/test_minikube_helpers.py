@@ -124,6 +124,7 @@ def test_pull_goes_by_the_log_and_by_mirrors(typed: Typed, tmp_path: Path) -> No
 
 def test_a_build_that_fails_is_an_error_although_minikube_exits_0(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    typed("image", "build", "-t", "app", str(tmp_path))
     typed("image", "build", "-t", "app:1", "--build-arg", "A=1", str(tmp_path))
     built = typed.listed()[APP]
     assert (

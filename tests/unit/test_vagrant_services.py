@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from localk8s.drivers.base import NodeService
 from localk8s.drivers.service_script import service_script
+from localk8s.drivers.vagrant.providers import PROVIDERS
 from localk8s.drivers.vagrant.python_library import _LEFT_OUT, sources
-from localk8s.drivers.vagrant.services import unit_file
+from localk8s.drivers.vagrant.services import Services, unit_file
+from localk8s.model.errors import NotSupportedError
 
 
 def test_a_unit_comes_back_with_the_machine_and_keeps_what_it_printed() -> None:
@@ -31,3 +37,14 @@ def test_what_machines_lack_of_python_are_plain_modules() -> None:
     assert sources(["_no_such_module"]) == {}
     for name, text in found.items():
         compile(text, name, "exec")
+
+
+def test_a_virtual_machine_takes_no_mount_and_a_container_does() -> None:
+    def cluster(provider: str) -> Any:
+        return SimpleNamespace(provider=PROVIDERS[provider])
+
+    Services._insist_shared_kernel(cluster("lxc"), "one")
+    for provider in set(PROVIDERS) - {"lxc"}:
+        with pytest.raises(NotSupportedError) as caught:
+            Services._insist_shared_kernel(cluster(provider), "one")
+        assert caught.value.hint == "localk8s cp --help"

@@ -102,12 +102,14 @@ def insist_on_nodes(done: Completed, what: str) -> None:
 
 
 def spellings(reference: str) -> set[str]:
-    """How a runtime may spell ``reference``: short names belong to Docker Hub."""
+    """How a runtime may spell ``reference``: short names belong to Docker Hub, or to nobody; without a tag it is latest."""
+    if ":" not in reference.rpartition("/")[2] and "@" not in reference:
+        reference = f"{reference}:latest"
     first = reference.split("/")[0]
     if "/" in reference and ("." in first or ":" in first or first == "localhost"):
         return {reference}
     path = reference if "/" in reference else f"library/{reference}"
-    return {reference, f"docker.io/{path}", f"docker.io/{reference}"}
+    return {reference, f"docker.io/{path}", f"docker.io/{reference}", f"localhost/{reference}"}
 
 
 def not_done(done: Completed, what: str) -> CommandError:

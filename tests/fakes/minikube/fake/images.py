@@ -109,5 +109,6 @@ class Store:
             return 0
         arguments = flags.get("build-opt", "")
         name = flags["tag"] if "/" in flags["tag"] else f"docker.io/library/{flags['tag']}"
+        name = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
         self.give(f"sha256:{hashlib.sha256((text + arguments).encode()).hexdigest()}", [name])
         return 0
