@@ -141,9 +141,29 @@ def remove_from_user(name: str, environment: Mapping[str, str], *, timeout: floa
                     changed.append(file.path)
                 except ConfigError as exc:
                     troubles.append(exc)
+    for path in user_files(environment):
+        _clean_copy(_copy_of(path), context)
     if troubles:
         raise troubles[0]
     return tuple(changed)
+
+
+def _clean_copy(copy: Path, context: str) -> None:
+    """Take the cluster's entries out of what ``merge_into_user`` kept: they hold a key."""
+    if not copy.is_file() or _surely_without(copy, context):
+        return
+    with contextlib.suppress(ConfigError):
+        file = _read(copy)
+        if remove(file.document, context):
+            if file.document.get("current-context") == context:
+                file.document["current-context"] = ""
+            _write(file, backup=False)
+
+
+def _copy_of(path: Path) -> Path:
+    """Where the file as it was before a merge is kept."""
+    path = path.resolve()
+    return path.with_name(f"{path.name}.bak")
 
 
 def _merge(files: list[_File], target: _File, entries: Entries) -> list[_File]:
@@ -200,7 +220,7 @@ def _write(file: _File, *, backup: bool) -> None:
         make_directory(path.parent)
         owner = (path if path.exists() else path.parent).stat()
         if backup and file.exists:
-            copy = path.with_name(f"{path.name}.bak")
+            copy = _copy_of(path)
             write_atomic(copy, file.text, mode=0o600)
             give(copy, owner)
         write_atomic(path, dump(file.document, file.text), mode=0o600)

@@ -169,6 +169,20 @@ def test_remove_clears_the_current_context_only_if_it_was_ours(home: dict[str, s
     assert document["clusters"] == document["contexts"] == document["users"] == []
 
 
+def test_the_kept_copy_loses_the_entries_too(home: dict[str, str], config: Path) -> None:
+    config.write_text(OTHERS)
+    merge(home, "one")
+    merge(home, "two")
+    copy = config.parent / "config.bak"
+    assert "localk8s-one" in copy.read_text()
+    remove_from_user("one", home)
+    assert "localk8s" not in copy.read_text()
+    assert names(load(copy), "users") == names(load(config), "users")[:-1]
+    copy.write_text("localk8s-two: [damaged")
+    remove_from_user("two", home)
+    assert copy.read_text() == "localk8s-two: [damaged"
+
+
 def test_remove_what_is_not_there_touches_nothing(home: dict[str, str], config: Path) -> None:
     assert remove_from_user("default", home) == ()
     assert not config.exists()
