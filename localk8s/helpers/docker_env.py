@@ -28,6 +28,14 @@ _HOME = "/var/lib/localk8s/docker"
 TOOLS = f"{_HOME}/tools"
 _RUN = "/run/localk8s-docker"
 SOCKET = f"{_RUN}/docker.sock"
+_PING = """
+import socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.settimeout(5)
+connection.connect(sys.argv[1])
+connection.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
+print(connection.recv(4096).decode())
+"""
 _ROOT = "/var/lib/docker"
 _REAL_FILE_SYSTEM = (
     f'mkdir -p {_ROOT}; if [ "$(stat -f -c %T {_ROOT})" = overlayfs ]; then '
@@ -99,7 +107,11 @@ def start_docker(
         list(pool.map(partial(_follow, host=host, supervision=supervision, architecture=architecture), nodes))
     step.progress(0, None, "waiting for docker")
     wait_until(
-        partial(_answers, node), what=f"docker on {node.name}", timeout=60, interval=0.2, hint=f"localk8s logs {node.name}"
+        partial(_answers, node, supervision.python),
+        what=f"docker on {node.name}",
+        timeout=60,
+        interval=0.2,
+        hint=f"localk8s logs {node.name}",
     )
 
 
@@ -197,9 +209,8 @@ def _put_certificates(node: Node, source: Path, role: str) -> None:
         node.copy_in(source / name, f"{_HOME}/{role}/{name}", mode=0o600)
 
 
-def _answers(node: Node) -> bool:
-    probe = ["socat", "-t2", "-", f"UNIX-CONNECT:{SOCKET}"]
-    done = node.run(probe, input="GET /_ping HTTP/1.0\r\n\r\n", check=False, timeout=10)
+def _answers(node: Node, python: str) -> bool:
+    done = node.run([python, "-S", "-c", _PING, SOCKET], check=False, timeout=10)
     if "200 OK" not in done.stdout:
         last = node.run(["tail", "-n", "1", docker_service(node.address).log], check=False).stdout.strip()
         raise Pending(last[-200:] or "it has not begun")

@@ -109,10 +109,11 @@ def _before_kubelet(parameters: KubeadmParameters) -> tuple[str, ...]:
     Before 1.24 cAdvisor asks a docker daemon for its directory five times, a second apart: it is told one.
     """
     host, _, port = parameters.endpoint.rpartition(":")
-    wait = f"for i in $(seq 100); do socat -u OPEN:/dev/null TCP:{host}:{port} 2>/dev/null && break; sleep 0.1; done"
+    socat = f"LD_LIBRARY_PATH={NodeTools(Path(TOOLS)).library_path} {TOOLS}/usr/bin/socat"  # its libraries are not this host's
+    wait = f"for i in $(seq 100); do {socat} -u OPEN:/dev/null TCP:{host}:{port} 2>/dev/null && break; sleep 0.1; done"
     if parameters.at_least(24):
         return (wait,)
-    answer = f"timeout 10 socat UNIX-LISTEN:/run/docker.sock,fork,unlink-early EXEC:{NO_DOCKER} &"
+    answer = f"timeout 10 env {socat} UNIX-LISTEN:/run/docker.sock,fork,unlink-early EXEC:{NO_DOCKER} &"
     return (wait, f"if [ ! -e /run/docker.sock ]; then {answer} sleep 0.05; fi")
 
 
