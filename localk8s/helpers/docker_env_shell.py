@@ -68,7 +68,12 @@ def _none(name: str, value: str) -> str:
     return f"{name}={value}"
 
 
-_POSIX = Dialect(lambda name, value: f"export {name}={shlex.quote(value)}", lambda name: f"unset {name}", "false")
+def _posix_word(value: str) -> str:
+    """Quoted where any shell of the family would read something else: zsh takes ``=ls`` for the path of ls."""
+    return f"'{value}'" if "=" in value and shlex.quote(value) == value else shlex.quote(value)
+
+
+_POSIX = Dialect(lambda name, value: f"export {name}={_posix_word(value)}", lambda name: f"unset {name}", "false")
 DIALECTS: Mapping[Shell, Dialect] = {
     Shell.BASH: _POSIX,
     Shell.ZSH: _POSIX,

@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from localk8s.helpers.docker_env import VARIABLES, docker_service, follow_service, hosts_file
@@ -50,6 +50,7 @@ def evaluated(shell: Shell, text: str, count: int, directory: Path) -> list[str]
 @pytest.mark.parametrize("shell", PROGRAMS)
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=VALUES)
+@example(values=["=0", "a:=ls", "=", *[""] * (BATCH - 3)])
 def test_every_value_survives_the_real_shell(shell: Shell, tmp_path: Path, values: list[str]) -> None:
     if shutil.which(PROGRAMS[shell]) is None:
         pytest.skip(f"{PROGRAMS[shell]} is not installed")
