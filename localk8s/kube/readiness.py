@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from localk8s.kube.dns_query import Answer, RecordType, ResponseCode, query
@@ -21,6 +21,8 @@ _INTERVAL = 0.05
 """Seconds between looks; one look costs about a millisecond."""
 _ONE_LOOK = 2.0
 """Seconds that one look may take."""
+_LONGEST = timedelta(hours=1)
+"""Nothing waits for a node so long: a later word is from before the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def judge_node(node: Mapping[str, Any], *, heard_since: datetime | None = None) 
         return Readiness(False, f"node {name} is not ready: {message}")
     if heard_since is not None:
         heard = _instant(condition.get("lastHeartbeatTime"))
-        if heard is None or heard < heard_since.replace(microsecond=0):  # the API keeps whole seconds
+        if heard is None or not heard_since.replace(microsecond=0) <= heard < heard_since + _LONGEST:  # it keeps whole seconds
             return Readiness(False, f"node {name} has not been heard of since it was started")
     return READY
 

@@ -217,6 +217,12 @@ def renew_watches(planes: Sequence[Node]) -> None:
         node.run(["pkill", "-x", "kube-apiserver|kube-controller|kube-scheduler"], check=False)
 
 
+def restart_programs(planes: Sequence[Node]) -> None:
+    """Let the control plane's programs on ``planes``, etcd too, read their credentials anew; kubelets bring them back."""
+    for node in planes:
+        node.run(["pkill", "-x", "etcd|kube-apiserver|kube-controller|kube-scheduler"], check=False)
+
+
 def release_leases(first: Node) -> None:
     """Let somebody lead at once after ``renew_watches``, who would wait 15 s for what was ended."""
     for lease in ("kube-controller-manager", "kube-scheduler"):

@@ -95,19 +95,36 @@ def create_credentials(node: Node, parameters: KubeadmParameters) -> None:
     node.run(["mv", f"{partial}/pki", PKI])
     write_init_config(node, parameters)
     kubeadm(node, "init", "phase", "kubeconfig", "all", "--config", INIT_CONFIG, "--kubeconfig-dir", partial)
-    _write_user_kubeconfig(node, "system:kube-proxy", f"{partial}/kube-proxy.conf")
+    write_user_kubeconfig(node, "system:kube-proxy", f"{partial}/kube-proxy.conf")
     node.write(PROXY_CONFIG, json.dumps(proxy_configuration(parameters, name=node.name)))
     node.run(["sh", "-c", f"mv {partial}/*.conf /etc/kubernetes/ && rm -r {partial} && : > {CREDENTIALS_READY}"])
 
 
-def _write_user_kubeconfig(node: Node, user: str, target: str) -> None:
+def write_user_kubeconfig(node: Node, user: str, target: str, *, group: str = "") -> None:
     """Write a kubeconfig for ``user``, signed by the cluster's authority (``kubeadm alpha`` in 1.20).
 
     On the node itself, so that no log sees the key.
+
+    Args:
+        node: a control plane with ``INIT_CONFIG``.
+        user: the name in the certificate.
+        target: path on the node; made with mode 0600.
+        group: the organization in the certificate; empty for none.
     """
-    arguments = f"kubeconfig user --client-name {user} --config {INIT_CONFIG}"
+    organization = f" --org {group}" if group else ""
+    arguments = f"kubeconfig user --client-name {user}{organization} --config {INIT_CONFIG}"
     script = f"umask 077; kubeadm {arguments} >{target} 2>/dev/null || kubeadm alpha {arguments} >{target}"
     node.run(["sh", "-c", script], timeout=_PHASE_LIMIT)
+
+
+def take_secret(node: Node, path: str) -> str:
+    """The text of the node's file ``path``, as a file, so that no log sees it; the node's is gone afterwards."""
+    with TemporaryDirectory(prefix="localk8s-") as directory:
+        local = Path(directory) / "secret"
+        node.copy_out(path, local)
+        text = local.read_text(encoding="utf-8")
+    node.run(["rm", "-f", path])
+    return text
 
 
 def start_kubelet_files(node: Node) -> None:
@@ -168,11 +185,7 @@ def make_ticket(node: Node, parameters: KubeadmParameters) -> JoinTicket:
     conf = admin_conf(node, parameters)
     text = ("--description", "made by localk8s", "--print-join-command")
     kubeadm(node, "token", "create", "--ttl", "1h", "--kubeconfig", conf, *text, into=_TICKET)
-    with TemporaryDirectory(prefix="localk8s-") as directory:
-        local = Path(directory) / "ticket"
-        node.copy_out(_TICKET, local)
-        printed = local.read_text(encoding="utf-8")
-    node.run(["rm", "-f", _TICKET])
+    printed = take_secret(node, _TICKET)
     token = re.search(r"--token ([a-z0-9]{6}\.[a-z0-9]{16})", printed)
     authority = re.search(r"sha256:[0-9a-f]{64}", printed)
     if not token or not authority:

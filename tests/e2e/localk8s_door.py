@@ -89,9 +89,9 @@ class RealDoor:
         """Objects that ``kubectl get`` lists."""
         return list(json.loads(self.kubectl("get", *arguments, "-o", "json", cluster=cluster))["items"])
 
-    def node(self, name: str, *argv: str, cluster: str = "default") -> str:
+    def node(self, name: str, *argv: str, cluster: str = "default", stdin: str | None = None) -> str:
         """Run a command on a node; must succeed."""
-        return self.do("ssh", "-c", cluster, name, "--", *argv)
+        return self.do("ssh", "-c", cluster, name, "--", *argv, stdin=stdin)
 
 
 def ask(url: str, timeout: float = 5) -> dict[str, Any]:

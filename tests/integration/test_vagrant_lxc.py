@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from localk8s.drivers.vagrant.driver import VagrantDriver
 from localk8s.drivers.vagrant.plan import PREFIX
 from localk8s.drivers.vagrant.removal import LXC_CONTAINERS, containers
 from localk8s.kube.readiness import judge_deployment
+from localk8s.kubeadm import validity
+from localk8s.kubeadm.parameters import KUBELET_CONF
 from localk8s.model.progress import SilentReporter
 from localk8s.model.quantities import MIB, parse_kubernetes_quantity
 from localk8s.model.spec import ClusterSpec
@@ -201,8 +204,17 @@ def test_07_a_machine_destroyed_behind_our_back_is_made_again(story: Story) -> N
     assert story.driver.inspect(story.spec).state is ClusterState.RUNNING
 
 
-def test_08_stop_and_start_bring_the_same_cluster_back(story: Story) -> None:
+def credentials(story: Story) -> tuple[str, ...]:
+    """What is made anew when certificates run out: the user's, the control plane's, a worker's."""
+    ours = story.run("story", "cat", "/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/scheduler.conf")
+    return (story.cluster.kubeconfig, ours, story.run("story-2", "cat", KUBELET_CONF))
+
+
+def test_08_stop_and_start_bring_the_same_cluster_back_also_when_its_certificates_ran_out(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = [(node.name, node.address) for node in story.driver.inspect(story.spec).nodes]
+    ran_out = credentials(story)
     deployment = {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "kept"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "kept"}}, "template": {
@@ -213,7 +225,9 @@ def test_08_stop_and_start_bring_the_same_cluster_back(story: Story) -> None:
     story.driver.stop(story.spec, REPORT)
     story.driver.stop(story.spec, REPORT)
     assert story.driver.inspect(story.spec).state is ClusterState.STOPPED
+    monkeypatch.setattr(validity, "_MARGIN", timedelta(days=400))
     story.driver.start(story.spec, REPORT)
+    assert not set(ran_out) & set(credentials(story))
     status = story.driver.inspect(story.spec)
     assert status.state is ClusterState.RUNNING, status
     assert [(node.name, node.address) for node in status.nodes] == before

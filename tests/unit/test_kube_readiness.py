@@ -48,6 +48,12 @@ def test_the_word_from_before_a_restart_does_not_count() -> None:
     assert not judge_node(node(heard=""), heard_since=since)
 
 
+def test_a_word_from_the_future_is_from_before_the_clock_was_set_back() -> None:
+    since = datetime(2026, 11, 23, 20, 0, 0, tzinfo=UTC)
+    assert judge_node(node(heard="2026-11-23T20:30:00Z"), heard_since=since)
+    assert not judge_node(node(heard="2026-11-24T20:00:00Z"), heard_since=since)
+
+
 def test_all_nodes_and_only_those_that_matter() -> None:
     nodes = [node("a"), node("b", "False", "booting"), node("c")]
     assert judge_nodes(nodes, ["a", "c"])

@@ -24,8 +24,8 @@ from localk8s.drivers.native.plan import NodePlan
 from localk8s.drivers.native.storage import keep, kept_images
 from localk8s.kube.readiness import wait_api, wait_dns, wait_nodes
 from localk8s.kube.rest import RestClient
-from localk8s.kubeadm import phases
-from localk8s.kubeadm.parameters import ADMIN_CONF, PROXY_CONF, JoinTicket, KubeadmParameters
+from localk8s.kubeadm import phases, validity
+from localk8s.kubeadm.parameters import ADMIN_CONF, PKI, PROXY_CONF, JoinTicket, KubeadmParameters
 from localk8s.model.errors import CommandError, KubernetesError
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.status import NodeRole
@@ -48,6 +48,8 @@ class Bringing:
     """When it began: what a node said before does not count."""
     fresh: bool = True
     """Whether the cluster is made now, and was not there before."""
+    renewed: bool = False
+    """Whether its certificates had to be made anew."""
     booted: tuple[str, ...] = ()
     """Names of the nodes that were off."""
 
@@ -73,8 +75,8 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
             step.finish_as(f"booted {plural(count, 'node')}")
         imports = [pool.submit(import_images, node, bringing.images) for node in cluster.nodes]
         with report.step("init", "starting the control plane") as step:
-            client = start_control_plane(bringing)
-            step.finish_as("started the control plane")
+            client = start_control_plane(bringing, pool)
+            step.finish_as(f"started the control plane{' with new certificates' if bringing.renewed else ''}")
         publishing = pool.submit(phases.publish_configuration, cluster.control_plane, bringing.parameters)
         plans = cluster.plan.nodes(count)
         announcing = [
@@ -144,18 +146,47 @@ def import_images(node: NativeNode, images: Sequence[Image]) -> None:
             node.run([CTR, "-n", "k8s.io", "images", "import", "-"], input=image.archive.read_bytes(), timeout=300)
 
 
-def start_control_plane(bringing: Bringing) -> RestClient:
+def start_control_plane(bringing: Bringing, pool: ThreadPoolExecutor) -> RestClient:
     """Credentials and kubelet files; then wait until the API answers."""
     node = bringing.cluster.control_plane
     bringing.fresh = not phases.has_credentials(node)
     phases.create_credentials(node, bringing.parameters)
     phases.write_init_config(node, bringing.parameters)
+    bringing.renewed = not bringing.fresh and renew_credentials(bringing.cluster)
     phases.start_kubelet_files(node)
     give_dns_credentials(node)
+    if bringing.renewed:
+        run_all(pool, [partial(restart_programs, each) for each in bringing.cluster.nodes])
     conf = phases.admin_conf(node, bringing.parameters)
     client = RestClient.from_kubeconfig(node.read(conf).decode(), timeout=10)
     wait_api(client, timeout=180)
     return client
+
+
+def renew_credentials(cluster: NativeCluster) -> bool:
+    """Make certificates anew that ran out while the cluster was off, or soon will; whether there were any.
+
+    Raises:
+        PrerequisiteError: the clock was set back to before they begin.
+    """
+    first, now = cluster.control_plane, datetime.now(UTC)
+    validity.check_clock(first.read(f"{PKI}/ca.crt").decode(), cluster.spec.name, now)
+    if not validity.ends_soon(first, now):
+        return False
+    joined = [node for node in cluster.nodes if phases.has_joined(node)]
+    validity.renew_kubelets(first, joined)
+    proxy = validity.renew_proxy(first)
+    for node in joined:
+        node.write(PROXY_CONF, proxy, mode=0o600)
+    validity.renew_control_plane(first)  # the last: by its certificates it is seen whether all this is still to be done
+    return True
+
+
+def restart_programs(node: NativeNode) -> None:
+    """Let every program of the node that has credentials read them anew."""
+    node.run(
+        ["sh", "-c", f"cd {SERVICES} && sv -w 15 restart $(ls -d $PWD/etcd $PWD/kube* $PWD/dns)"], check=False, timeout=120
+    )
 
 
 def refresh_kubelet(node: NativeNode, parameters: KubeadmParameters) -> None:

@@ -26,8 +26,9 @@ from localk8s.drivers.vagrant.pod_network import adapt
 from localk8s.kube.readiness import wait_api, wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import machines as kubeadm
-from localk8s.kubeadm.parameters import ADMIN_CONF
-from localk8s.kubeadm.phases import has_joined
+from localk8s.kubeadm import validity
+from localk8s.kubeadm.parameters import ADMIN_CONF, PKI
+from localk8s.kubeadm.phases import has_joined, write_init_config
 from localk8s.model.errors import CommandError, Localk8sError, WaitTimeoutError, WrongStateError
 from localk8s.model.progress import Reporter, Step
 from localk8s.system.wait import Pending, wait_until
@@ -212,6 +213,8 @@ def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
             kubeadm.init(planes[0], cluster.parameters)
             step.finish_as("started the control plane")
         whole = planes[:1]
+    else:
+        renew_credentials(cluster, whole, report)
     first = whole[0]
     if not cluster.kubeconfig:
         cluster.keep_kubeconfig(first.run(["cat", ADMIN_CONF]).stdout)
@@ -219,6 +222,30 @@ def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
         wait_for_api(cluster)
         step.finish_as("the API answers")
     return first
+
+
+def renew_credentials(cluster: VagrantCluster, planes: Sequence[SshNode], report: Reporter) -> None:
+    """Make certificates anew that ran out while the machines were off, or soon will.
+
+    Raises:
+        PrerequisiteError: the clock was set back to before they begin.
+    """
+    first, now = planes[0], datetime.now(UTC)
+    validity.check_clock(first.run(["cat", f"{PKI}/ca.crt"]).stdout, cluster.spec.name, now)
+    for node in planes:
+        write_init_config(node, cluster.parameters)
+    if not any(each(planes, lambda node: validity.ends_soon(node, now))):
+        return
+    with report.step("renew", "making certificates anew") as step:
+        validity.renew_kubelets(first, [node for node in cluster.nodes if has_joined(node)])
+        for node in reversed(
+            planes
+        ):  # the first is the last: by its certificates it is seen whether all this is still to be done
+            validity.renew_control_plane(node)
+        kubeadm.restart_programs(planes)
+        each(cluster.nodes, lambda node: node.run(["systemctl", "restart", "kubelet"]))
+        cluster.keep_kubeconfig(first.run(["cat", ADMIN_CONF]).stdout)
+        step.finish_as("made certificates anew")
 
 
 def wait_for_api(cluster: VagrantCluster) -> None:
