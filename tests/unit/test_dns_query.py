@@ -110,14 +110,23 @@ def test_reverse_names() -> None:
     assert reverse_name("10.96.0.1") == "1.0.96.10.in-addr.arpa"
 
 
+def one_port() -> tuple[socket.socket, socket.socket]:
+    """Sockets for TCP and UDP on the same port; a number that is free for one may be taken for the other."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        try:
+            return socket.create_server(udp.getsockname()), udp
+        except OSError:
+            udp.close()
+
+
 class FakeServer:
     """Answers UDP and TCP on one port of loopback as it is told."""
 
     def __init__(self) -> None:
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.tcp, self.udp = one_port()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.create_server(("127.0.0.1", self.port))
         self.asked = 0
 
     def answer_udp(self, make: Callable[[bytes, int], list[bytes]], times: int = 1) -> None:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -213,10 +214,12 @@ def _entry(section: str, name: str, entry: dict[str, Any]) -> list[str]:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody has."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port on loopback that nobody has; below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def load(path: Path) -> dict[str, Any] | None:
