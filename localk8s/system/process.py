@@ -6,10 +6,12 @@ Must not know what the programs are. Everything that runs a program goes through
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +23,8 @@ from localk8s.model.node import Completed, Input
 
 _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL for a command that ran out of time."""
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when its parent ends."""
 
 
 class Mask:
@@ -145,12 +149,16 @@ class HostRunner:
                 raise _missing(full[0]) from exc
 
     def foreground(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
-        """Run a command on this process's own terminal and return its exit code (128+n when signal n ended it)."""
+        """Run a command on this process's own terminal and return its exit code (128+n when signal n ended it).
+
+        It ends with this process, also when that is killed (on Linux).
+        """
         full = (*self._prefix, *argv)
         self._announce(full)
         old = signal.signal(signal.SIGINT, signal.SIG_IGN) if threading.current_thread() is threading.main_thread() else None
+        before = _end_with(os.getpid())
         try:
-            process = subprocess.Popen(full, env=_environment(env), preexec_fn=_default_sigint)  # noqa: PLW1509 - no threads here
+            process = subprocess.Popen(full, env=_environment(env), preexec_fn=before)  # noqa: PLW1509 - no threads here
             code = process.wait()
         except FileNotFoundError as exc:
             raise _missing(full[0]) from exc
@@ -287,8 +295,18 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str] | None:
     return None if extra is None else {**os.environ, **extra}
 
 
-def _default_sigint() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _end_with(parent: int) -> Callable[[], None]:
+    """What a child does before it becomes its program: it hears Ctrl-C again, and ends when ``parent`` does."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before the fork
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if library is not None:
+            library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != parent:  # it ended before it could be watched
+                os._exit(128 + signal.SIGTERM)
+
+    return prepare
 
 
 def _missing(program: str) -> PrerequisiteError:
