@@ -33,10 +33,15 @@ class SocketSide(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio's own promise
         self._transport = transport
         transport.set_write_buffer_limits(high=_BUFFER)
-        transport.pause_reading()
+        # Not at once: with Debian 12's Python (3.11.2) asyncio begins to read after this, pause or no pause.
+        asyncio.get_running_loop().call_soon(self._wait_for_peer)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _wait_for_peer(self) -> None:
+        if self._peer is None:
+            self.pause()
 
     def data_received(self, data: bytes) -> None:
         """Hand it on."""

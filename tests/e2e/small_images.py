@@ -12,7 +12,10 @@ import tarfile
 import time
 from pathlib import Path
 
-BUSYBOX = Path("/bin/busybox")
+from localk8s.system.paths import find_roots
+
+BUSYBOX = find_roots(os.environ).cache / "test-tools/busybox/bin/busybox"
+"""A static one, the only program of the images (scripts/test-tools)."""
 LOCALK8S = Path(sys.executable).with_name("localk8s")
 
 

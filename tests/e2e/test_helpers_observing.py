@@ -123,7 +123,7 @@ def test_the_proxy_serves_programs_and_no_pages(talking: Cluster, door: RealDoor
         with urllib.request.urlopen(f"{url}/version", timeout=20) as response:
             assert json.loads(response.read())["major"] == "1"
         listed = subprocess.run(
-            ["kubectl", "--kubeconfig", "/dev/null", "-s", url, "get", "nodes", "-o", "name"],
+            [talking.kubectl_program(), "--kubeconfig", "/dev/null", "-s", url, "get", "nodes", "-o", "name"],
             capture_output=True,
             text=True,
             timeout=60,

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.native.cluster import may_raise_priority, reservation
 from localk8s.drivers.native.network import host_batch, node_batch, route_batch
 from localk8s.drivers.native.node_files import (
@@ -22,7 +23,7 @@ from localk8s.drivers.native.node_files import (
     services,
     upstream_servers,
 )
-from localk8s.drivers.native.plan import ClusterPlan, choose_network, decode_plan, encode_plan, identify, ranges
+from localk8s.drivers.native.plan import ClusterPlan, choose_network, decode_plan, encode_plan, identify
 from localk8s.kubeadm.parameters import KubeadmParameters
 from localk8s.model.errors import PrerequisiteError
 from localk8s.model.quantities import GIB

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, decode_plan, encode_plan, identify, ranges
+from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, decode_plan, encode_plan, identify
 from localk8s.model.errors import PrerequisiteError
 from localk8s.model.status import NodeRole
 

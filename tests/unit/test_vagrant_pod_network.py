@@ -12,7 +12,7 @@ import yaml
 from cli_door import Door, assert_one_sentence
 from test_vagrant_driver import SPEC, context
 
-from localk8s.drivers.vagrant import build, checks, host_network, pod_network
+from localk8s.drivers.vagrant import build, checks, pod_network
 from localk8s.drivers.vagrant.options import PodNetwork, read_options
 from localk8s.drivers.vagrant.plan import choose_network
 from localk8s.model.errors import UsageError
@@ -118,7 +118,7 @@ def test_without_a_network_it_is_refused_before_anything_boots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uplink: bool, refused: bool
 ) -> None:
     monkeypatch.setattr(checks, "find_program", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(host_network, "has_uplink", lambda runner: uplink)
+    monkeypatch.setattr(checks, "has_uplink", lambda runner: uplink)
     wish = replace(SPEC, options={"provider": "lxc", "cni": "calico"})
     found = [finding for finding in build(context(tmp_path)).check(wish) if finding.severity is Severity.ERROR]
     assert [finding.subject for finding in found] == (["pod network"] if refused else [])

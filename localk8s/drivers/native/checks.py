@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Sequence
 
 from localk8s.drivers.base import DriverContext
-from localk8s.drivers.native import host_checks, network
+from localk8s.drivers.host_routes import links_called
+from localk8s.drivers.native import host_checks
 from localk8s.drivers.native.cluster import find_hierarchies
 from localk8s.drivers.native.plan import LINK_PREFIX, identify
 from localk8s.model.errors import Localk8sError
@@ -118,9 +119,9 @@ def leftovers(known: Sequence[str], context: DriverContext) -> tuple[Finding, ..
             message = f'Leftovers of cluster "{directory.name}" ({directory}).'
             found.append(Finding(Severity.WARNING, "leftovers", message, f"localk8s delete -c {directory.name} --yes"))
     try:
-        bridges = [link for link in network.own_links(context.runner) if link.startswith(f"{LINK_PREFIX}-")]
+        bridges = links_called(context.runner, f"{LINK_PREFIX}-")
     except Localk8sError:
-        bridges = []
+        bridges = ()
     ours = {_identity(directory.name, context) for directory in context.directory.glob("*/")}
     ours |= {_identity(name, context) for name in known}
     for bridge in bridges:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from localk8s.drivers.host_routes import has_uplink
 from localk8s.drivers.native.machine import NativeNode, release
 from localk8s.drivers.native.network import (
     connect_node,
-    has_uplink,
     link_exists,
     node_batch,
     run_batch,

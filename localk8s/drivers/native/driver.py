@@ -17,10 +17,12 @@ from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
+from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.native import checks, network
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.node_files import CTR, LOGS
-from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify, ranges
+from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
@@ -280,7 +282,7 @@ class NativeDriver:
     def _plan(self, directory: ClusterDirectory, name: str) -> ClusterPlan:
         """Choose ranges, record them, and fence them off, before another home chooses: others know them by the routes."""
         with exclusive(self._context.layout.driver_lock("native"), what="The native driver", timeout=30), host_wide():
-            taken = list(network.taken_ranges(self._runner))
+            taken = list(taken_ranges(self._runner))
             for other in self._context.directory.glob("*/plan.json"):
                 with contextlib.suppress(Localk8sError):
                     taken += ranges(ClusterDirectory(other.parent).load_plan().network)
@@ -298,7 +300,7 @@ class NativeDriver:
             return
         network.remove_host_network(self._runner, plan)
         if shutil.which("iptables"):
-            network.forbid_egress(self._runner, plan)
+            network.way_out(plan).close(self._runner)
 
 
 def _size(size: int | None) -> str:

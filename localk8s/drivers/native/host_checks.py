@@ -10,8 +10,9 @@ from collections.abc import Collection
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from localk8s.drivers.native.network import taken_ranges
-from localk8s.drivers.native.plan import choose_network, ranges
+from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.host_routes import taken_ranges
+from localk8s.drivers.native.plan import choose_network
 from localk8s.model.errors import Localk8sError
 from localk8s.model.node import Runner
 from localk8s.model.status import Finding, Severity

@@ -6,12 +6,11 @@ that no packet for it ever leaves by the host's uplink. ``batch`` functions are 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from ipaddress import IPv4Network
-from typing import Any
 
-from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, NodePlan, ranges
+from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.host_routes import WayOut, links_called
+from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, NodePlan
 from localk8s.model.node import Runner
 
 _LAST_RESORT = 4_000_000_000
@@ -106,56 +105,11 @@ def remove_host_network(runner: Runner, plan: ClusterPlan) -> None:
 def remove_links(runner: Runner, identity: str) -> None:
     """Remove the bridge and the cables of the cluster with this identity."""
     prefixes = (f"{LINK_PREFIX}-{identity}", f"{LINK_PREFIX}{identity}-")
-    links = [link for link in own_links(runner) if link.startswith(prefixes)]
+    links = [link for link in links_called(runner, LINK_PREFIX) if link.startswith(prefixes)]
     if links:
         run_batch(runner, "".join(f"link delete {link}\n" for link in links), force=True)
 
 
-def own_links(runner: Runner) -> tuple[str, ...]:
-    """Every link on this host that bears localk8s's prefix."""
-    done = runner.run(["ip", "-json", "link", "show"], check=False)
-    entries: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-    return tuple(entry["ifname"] for entry in entries if entry.get("ifname", "").startswith(LINK_PREFIX))
-
-
-def taken_ranges(runner: Runner) -> tuple[IPv4Network, ...]:
-    """The IPv4 ranges this host already knows a way to, by addresses and routes."""
-    done = runner.run(["ip", "-json", "-4", "route", "show", "table", "all"], check=False)
-    entries: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-    found = []
-    for entry in entries:
-        destination = entry.get("dst", "default")
-        if destination != "default":
-            found.append(IPv4Network(destination, strict=False))
-    return tuple(found)
-
-
-def has_uplink(runner: Runner) -> bool:
-    """Whether this host has a default route."""
-    done = runner.run(["ip", "-json", "-4", "route", "show", "default"], check=False)
-    return bool(json.loads(done.stdout or "[]"))
-
-
-def egress_rules(plan: ClusterPlan) -> tuple[tuple[str, ...], ...]:
-    """Iptables rules (table, chain, specification …) that let nodes out by the host's uplink, and packets between them pass."""
-    mark = ("-m", "comment", "--comment", plan.cgroup)
-    return (
-        ("nat", "POSTROUTING", "-s", str(plan.network.nodes), "!", "-o", plan.bridge, *mark, "-j", "MASQUERADE"),
-        ("filter", "FORWARD", "-i", plan.bridge, *mark, "-j", "ACCEPT"),
-        ("filter", "FORWARD", "-o", plan.bridge, *mark, "-j", "ACCEPT"),
-    )
-
-
-def allow_egress(runner: Runner, plan: ClusterPlan) -> None:
-    """Insert the rules that are missing and let the host forward."""
-    runner.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
-    for table, chain, *specification in egress_rules(plan):
-        if runner.run(["iptables", "-w", "-t", table, "-C", chain, *specification], check=False).returncode != 0:
-            runner.run(["iptables", "-w", "-t", table, "-I", chain, *specification])
-
-
-def forbid_egress(runner: Runner, plan: ClusterPlan) -> None:
-    """Remove the rules, if they are there."""
-    for table, chain, *specification in egress_rules(plan):
-        while runner.run(["iptables", "-w", "-t", table, "-D", chain, *specification], check=False).returncode == 0:
-            pass
+def way_out(plan: ClusterPlan) -> WayOut:
+    """What lets nodes out by the host's uplink."""
+    return WayOut(plan.bridge, plan.network.nodes, plan.cgroup)

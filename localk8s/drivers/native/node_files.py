@@ -5,14 +5,14 @@ Names and paths are those inside the node (see ``node-init.sh``).
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
+from localk8s.drivers import runtime_files
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
 from localk8s.drivers.service_script import service_script
 from localk8s.kubeadm import command_lines
@@ -145,63 +145,24 @@ def _dns(plan: ClusterPlan, node: NodePlan, python: str, upstream: Sequence[str]
 
 
 def cni_configuration(node: NodePlan) -> str:
-    """Pods get a cable of their own to the node (ptp), so that every packet is routed and kube-proxy sees it.
-
-    The leases live in /run: they go with the namespaces they were for.
-    """
-    ipam = {
-        "type": "host-local",
-        "dataDir": "/run/cni/networks",
-        "ranges": [[{"subnet": str(node.pods)}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
-    }
-    plugins: list[Mapping[str, object]] = [
-        {"type": "ptp", "ipMasq": False, "ipam": ipam},
-        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-    ]
-    return json.dumps({"cniVersion": "0.4.0", "name": "localk8s", "plugins": plugins}, indent=2) + "\n"
+    """Pods get a cable of their own to the node (ptp), so that every packet is routed and kube-proxy sees it."""
+    return runtime_files.cni_configuration(node.pods, {"type": "ptp"})
 
 
 def containerd_configuration(pause: str, *, may_raise_priority: bool) -> str:
-    """Containerd's configuration (1.6, format 2).
-
-    Args:
-        pause: reference of the sandbox image.
-        may_raise_priority: whether this process has CAP_SYS_RESOURCE; without it runc fails on a negative
-            oom_score_adj.
-    """
-    cri = 'plugins."io.containerd.grpc.v1.cri"'
-    return f"""version = 2
-root = "/var/lib/containerd"
-state = "/run/containerd"
-oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.tracing",
-  "io.containerd.tracing.processor.v1.otlp"]
-[grpc]
-  address = "/run/containerd/containerd.sock"
-[{cri}]
-  sandbox_image = {json.dumps(pause)}
-  restrict_oom_score_adj = {"false" if may_raise_priority else "true"}
-  [{cri}.cni]
-    bin_dir = "{TOOLS}/usr/lib/cni"
-    conf_dir = "/etc/cni/net.d"
-  [{cri}.registry]
-    config_path = "/etc/containerd/certs.d"
-  [{cri}.containerd]
-    default_runtime_name = "runc"
-    [{cri}.containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [{cri}.containerd.runtimes.runc.options]
-        BinaryName = "{TOOLS}/usr/sbin/runc"
-        SystemdCgroup = false
-"""
+    """Containerd's configuration: all it runs and keeps is the node's own (see ``runtime_files``)."""
+    return runtime_files.containerd_configuration(
+        pause,
+        plugins=f"{TOOLS}/usr/lib/cni",
+        may_raise_priority=may_raise_priority,
+        systemd_groups=False,
+        runc=f"{TOOLS}/usr/sbin/runc",
+    )
 
 
 def hosts_file(nodes: Sequence[NodePlan]) -> str:
     """/etc/hosts: every node by name."""
-    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
-    return "\n".join(lines + [f"{node.address} {node.name}" for node in nodes]) + "\n"
+    return runtime_files.hosts_file((node.name, node.address) for node in nodes)
 
 
 def resolv_conf(upstream: Sequence[str]) -> str:

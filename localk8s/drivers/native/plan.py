@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from localk8s.drivers.cluster_ranges import decode_ranges, encode_ranges, first_free
 from localk8s.kubeadm.parameters import ClusterNetwork
 from localk8s.model.errors import PrerequisiteError
 from localk8s.model.names import node_name
@@ -104,36 +105,29 @@ def choose_network(taken: Iterable[IPv4Network]) -> ClusterNetwork:
     Raises:
         PrerequisiteError: every range that localk8s uses is taken.
     """
-    occupied = [network for network in taken if network.prefixlen > 0]
-    for choice in range(_CHOICES):
-        network = ClusterNetwork(
+    choices = (
+        ClusterNetwork(
             nodes=IPv4Network((f"10.83.{choice}.0", 24)),
             pods=IPv4Network((f"10.{100 + 2 * choice}.0.0", 16)),
             services=IPv4Network((f"10.{101 + 2 * choice}.0.0", 16)),
         )
-        if not any(mine.overlaps(other) for mine in ranges(network) for other in occupied):
-            return network
+        for choice in range(_CHOICES)
+    )
+    if found := first_free(choices, taken):
+        return found
     raise PrerequisiteError(
         "Every address range that localk8s uses (10.83.0.0/16, 10.100.0.0 to 10.219.255.255) is taken on this host.",
         hint="localk8s doctor",
     )
 
 
-def ranges(network: ClusterNetwork) -> Sequence[IPv4Network]:
-    """All ranges of a cluster."""
-    return (network.nodes, network.pods, network.services)
-
-
 def encode_plan(plan: ClusterPlan) -> str:
     """The plan as the driver keeps it."""
-    network = plan.network
     content = {
         "format": 1,
         "name": plan.name,
         "identity": plan.identity,
-        "nodes": str(network.nodes),
-        "pods": str(network.pods),
-        "services": str(network.services),
+        **encode_ranges(plan.network),
         "gone": plan.gone,
     }
     return json.dumps(content, indent=2) + "\n"
@@ -146,8 +140,6 @@ def decode_plan(text: str) -> ClusterPlan:
         ValueError, KeyError, TypeError: it is none.
     """
     content: dict[str, Any] = json.loads(text)
-    network = ClusterNetwork(
-        nodes=IPv4Network(content["nodes"]), pods=IPv4Network(content["pods"]), services=IPv4Network(content["services"])
-    )
+    network = decode_ranges(content)
     gone = tuple(int(index) for index in content.get("gone", ()))
     return ClusterPlan(name=str(content["name"]), identity=str(content["identity"]), network=network, gone=gone)

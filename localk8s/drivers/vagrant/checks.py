@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from localk8s.drivers.base import DriverContext
-from localk8s.drivers.vagrant import host_network
+from localk8s.drivers.host_routes import has_uplink, links_called
 from localk8s.drivers.vagrant.cluster import cluster_directory, identity
 from localk8s.drivers.vagrant.options import Options, read_options
 from localk8s.drivers.vagrant.plan import PREFIX
@@ -89,7 +89,7 @@ def _provider(options: Options, facts: HostFacts, setup: str) -> list[Finding]:
 
 def _pod_network(options: Options, facts: HostFacts, context: DriverContext) -> list[Finding]:
     """Images of other people's pod networks come from a registry, and there is no other way."""
-    if not options.cni.foreign or facts.platform != "linux" or host_network.has_uplink(context.runner):
+    if not options.cni.foreign or facts.platform != "linux" or has_uplink(context.runner):
         return []
     message = f"The images of {options.cni.value} come from a registry, and this host has no network; bridge needs none."
     return [Finding(Severity.ERROR, "pod network", message, "localk8s start --driver vagrant --cni bridge")]
@@ -141,7 +141,7 @@ def leftovers(known: Sequence[str], context: DriverContext) -> tuple[Finding, ..
             message = f'Leftovers of cluster "{directory.name}" ({directory}).'
             found.append(Finding(Severity.WARNING, "leftovers", message, f"localk8s delete -c {directory.name} --yes"))
     mine = {f"{PREFIX}-{identity(context, name)}" for name in known}
-    for bridge in host_network.own_bridges(context.runner):
+    for bridge in links_called(context.runner, f"{PREFIX}-"):
         if bridge not in own and bridge not in mine:
             message = f"Bridge {bridge} belongs to no cluster that is known here."
             found.append(Finding(Severity.WARNING, "leftovers", message, f"ip link delete {bridge}"))

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from localk8s.drivers.base import DriverContext
+from localk8s.drivers.host_routes import has_uplink
 from localk8s.drivers.vagrant import host_network
 from localk8s.drivers.vagrant.box import BoxBuilder, BuiltBox, link_tree
 from localk8s.drivers.vagrant.client import VagrantClient
@@ -75,7 +76,7 @@ class VagrantCluster:
         """What the Vagrantfile must know of the host."""
         facts = self.context.host.facts()
         kvm = os.access("/dev/kvm", os.R_OK | os.W_OK) and not self.options.emulate
-        uplink = facts.platform != "linux" or host_network.has_uplink(self.context.runner)
+        uplink = facts.platform != "linux" or has_uplink(self.context.runner)
         return HostTraits(
             cgroup_v1=self.plan.cgroup_v1, root=facts.root, architecture=facts.architecture,
             kvm=kvm if self.provider.name == "libvirt" else True, uplink=uplink,

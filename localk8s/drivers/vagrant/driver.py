@@ -8,13 +8,15 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
+from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.machines import MachineBox
-from localk8s.drivers.vagrant import box_store, checks, host_network, members, pod_network, recipe, removal
+from localk8s.drivers.vagrant import box_store, checks, members, pod_network, recipe, removal
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes, cluster_directory, identity, load, load_plan
 from localk8s.drivers.vagrant.inspection import inspect
 from localk8s.drivers.vagrant.inventory import render_inventory
 from localk8s.drivers.vagrant.options import detect_provider, read_options
-from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, ranges
+from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network
 from localk8s.drivers.vagrant.services import Services
 from localk8s.model.errors import ConfigError, NotFoundError, NotSupportedError, UsageError, WrongStateError
 from localk8s.model.node import Node
@@ -278,7 +280,7 @@ class VagrantDriver(Services):
     def _new_plan(self, spec: ClusterSpec) -> ClusterPlan:
         options = read_options(spec.options)
         facts = self._context.host.facts()
-        taken = [*host_network.taken_ranges(self._context.runner), *self._planned_ranges()]
+        taken = [*taken_ranges(self._context.runner), *self._planned_ranges()]
         shares_host = not options.provider.virtual_machines
         plan = ClusterPlan(
             name=spec.name,

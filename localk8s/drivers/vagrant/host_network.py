@@ -1,17 +1,14 @@
 """The host's side of the machines' network where Vagrant's provider lays none (LXC): a bridge, fences, the way out.
 
-Also looks which ranges the host already uses. Must not know machines or Kubernetes.
+Must not know machines or Kubernetes.
 """
 
 from __future__ import annotations
 
-import json
-from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
-from localk8s.drivers.vagrant.plan import PREFIX, ClusterPlan
-from localk8s.model.errors import PrerequisiteError
+from localk8s.drivers.host_routes import WayOut, has_uplink
+from localk8s.drivers.vagrant.plan import ClusterPlan
 from localk8s.model.node import Runner
 
 
@@ -22,44 +19,19 @@ def lay(runner: Runner, plan: ClusterPlan) -> None:
     batch = f"address replace {plan.gateway}/{plan.network.nodes.prefixlen} dev {plan.bridge}\nlink set {plan.bridge} up\n"
     runner.run(["ip", "-batch", "-"], input=batch)
     if has_uplink(runner):
-        _allow_egress(runner, plan)
+        way_out(plan).open(runner)
 
 
 def remove(runner: Runner, plan: ClusterPlan) -> None:
     """Take the bridge and its rules away; they need not be there."""
-    for table, chain, *rule in egress_rules(plan):
-        while runner.run(["iptables", "-w", "-t", table, "-D", chain, *rule], check=False).returncode == 0:
-            pass
+    way_out(plan).close(runner)
     if _exists(runner, plan.bridge):
         runner.run(["ip", "link", "delete", plan.bridge], check=False)
 
 
-def egress_rules(plan: ClusterPlan) -> tuple[tuple[str, ...], ...]:
-    """Rules of iptables (table, chain, specification …) that let machines out, and packets between them pass."""
-    mark = ("-m", "comment", "--comment", plan.bridge)
-    return (
-        ("nat", "POSTROUTING", "-s", str(plan.network.nodes), "!", "-o", plan.bridge, *mark, "-j", "MASQUERADE"),
-        ("filter", "FORWARD", "-i", plan.bridge, *mark, "-j", "ACCEPT"),
-        ("filter", "FORWARD", "-o", plan.bridge, *mark, "-j", "ACCEPT"),
-    )
-
-
-def has_uplink(runner: Runner) -> bool:
-    """Whether this host has a default route."""
-    return any(route.get("dst") == "default" for route in _routes(runner, "main"))
-
-
-def taken_ranges(runner: Runner) -> tuple[IPv4Network, ...]:
-    """The IPv4 ranges that this host already knows a way to.
-
-    On a host without ``ip`` (not Linux), those of its own addresses.
-    """
-    try:
-        routes = _routes(runner, "all")
-    except PrerequisiteError:
-        return _own_ranges()
-    found = [route.get("dst", "default") for route in routes]
-    return tuple(IPv4Network(destination, strict=False) for destination in found if destination != "default")
+def way_out(plan: ClusterPlan) -> WayOut:
+    """What lets machines out by the host's uplink."""
+    return WayOut(plan.bridge, plan.network.nodes, plan.bridge)
 
 
 def own_sysfs(runner: Runner, plan: ClusterPlan) -> tuple[str, ...]:
@@ -83,41 +55,5 @@ exec "$@"
 """
 
 
-def own_bridges(runner: Runner) -> tuple[str, ...]:
-    """Every link on this host that bears this driver's prefix."""
-    try:
-        done = runner.run(["ip", "-json", "link", "show"], check=False)
-    except PrerequisiteError:
-        return ()
-    entries: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-    return tuple(entry["ifname"] for entry in entries if entry.get("ifname", "").startswith(f"{PREFIX}-"))
-
-
-def _allow_egress(runner: Runner, plan: ClusterPlan) -> None:
-    runner.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
-    for table, chain, *rule in egress_rules(plan):
-        if runner.run(["iptables", "-w", "-t", table, "-C", chain, *rule], check=False).returncode != 0:
-            runner.run(["iptables", "-w", "-t", table, "-I", chain, *rule])
-
-
 def _exists(runner: Runner, link: str) -> bool:
     return runner.run(["ip", "link", "show", "dev", link], check=False).returncode == 0
-
-
-def _routes(runner: Runner, table: str) -> list[dict[str, Any]]:
-    done = runner.run(["ip", "-json", "-4", "route", "show", "table", table], check=False)
-    routes: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-    return routes
-
-
-def _own_ranges() -> tuple[IPv4Network, ...]:
-    import socket
-
-    import psutil
-
-    found = []
-    for addresses in psutil.net_if_addrs().values():
-        for address in addresses:
-            if address.family == socket.AF_INET and address.netmask:
-                found.append(IPv4Network(f"{address.address}/{address.netmask}", strict=False))  # noqa: PERF401
-    return tuple(found)

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from localk8s.drivers import runtime_files
 from localk8s.drivers.vagrant.plan import ClusterPlan, Machine
 from localk8s.kubeadm.parameters import API_PORT
 from localk8s.model.versions import KubernetesVersion
@@ -85,8 +85,7 @@ def machine_files(plan: ClusterPlan, machine: Machine) -> Mapping[str, File]:
 
 def hosts_file(plan: ClusterPlan) -> str:
     """/etc/hosts: every machine by name."""
-    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
-    return "\n".join(lines + [f"{machine.address} {machine.name}" for machine in plan.machines]) + "\n"
+    return runtime_files.hosts_file((machine.name, machine.address) for machine in plan.machines)
 
 
 def network_batch(plan: ClusterPlan, machine: Machine) -> str:
@@ -109,45 +108,15 @@ def network_batch(plan: ClusterPlan, machine: Machine) -> str:
 
 def cni_configuration(machine: Machine) -> str:
     """A bridge on each machine, with the machine's own pod range."""
-    ipam = {
-        "type": "host-local",
-        "dataDir": "/run/cni/networks",
-        "ranges": [[{"subnet": str(machine.pods)}]],
-        "routes": [{"dst": "0.0.0.0/0"}],
-    }
-    plugins: list[Mapping[str, object]] = [
-        {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False, "hairpinMode": True, "ipam": ipam},
-        {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-    ]
-    return json.dumps({"cniVersion": "0.4.0", "name": "localk8s", "plugins": plugins}, indent=2) + "\n"
+    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True}
+    return runtime_files.cni_configuration(machine.pods, bridge)
 
 
 def containerd_configuration(pause: str, *, virtual_machine: bool) -> str:
-    """The configuration of containerd (1.6, format 2).
-
-    In a container without CAP_SYS_RESOURCE runc fails on a negative oom_score_adj, so it is restricted there.
-    """
-    cri = 'plugins."io.containerd.grpc.v1.cri"'
-    return f"""version = 2
-oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.tracing",
-  "io.containerd.tracing.processor.v1.otlp"]
-[{cri}]
-  sandbox_image = {json.dumps(pause)}
-  restrict_oom_score_adj = {"false" if virtual_machine else "true"}
-  [{cri}.cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "/etc/cni/net.d"
-  [{cri}.registry]
-    config_path = "/etc/containerd/certs.d"
-  [{cri}.containerd]
-    default_runtime_name = "runc"
-    [{cri}.containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [{cri}.containerd.runtimes.runc.options]
-        SystemdCgroup = {"true" if virtual_machine else "false"}
-"""
+    """Containerd's configuration with Debian's programs; in a container that looks like a machine rights are missing."""
+    return runtime_files.containerd_configuration(
+        pause, plugins="/usr/lib/cni", may_raise_priority=virtual_machine, systemd_groups=virtual_machine
+    )
 
 
 def keepalived_configuration(plan: ClusterPlan, machine: Machine) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from localk8s.drivers.cluster_ranges import decode_ranges, encode_ranges, first_free
 from localk8s.kubeadm.parameters import API_PORT, ClusterNetwork
 from localk8s.model.errors import PrerequisiteError
 from localk8s.model.names import node_name
@@ -150,20 +151,20 @@ def choose_network(taken: Iterable[IPv4Network], provider: str) -> ClusterNetwor
     Raises:
         PrerequisiteError: every range that may be used is taken.
     """
-    occupied = [network for network in taken if network.prefixlen > 0]
-    choices = [IPv4Network((f"192.168.{56 + choice}.0", 24)) for choice in range(8)]
+    machines = [IPv4Network((f"192.168.{56 + choice}.0", 24)) for choice in range(8)]
     if provider != "virtualbox":
-        choices += [IPv4Network((f"10.84.{choice}.0", 24)) for choice in range(_CHOICES - 8)]
-    for number, nodes in enumerate(choices):
-        for shift in range(_CHOICES):
-            pair = (number + shift) % _CHOICES
-            network = ClusterNetwork(
-                nodes=nodes,
-                pods=IPv4Network((f"10.{220 + 2 * pair}.0.0", 16)),
-                services=IPv4Network((f"10.{221 + 2 * pair}.0.0", 16)),
-            )
-            if not any(mine.overlaps(other) for mine in ranges(network) for other in occupied):
-                return network
+        machines += [IPv4Network((f"10.84.{choice}.0", 24)) for choice in range(_CHOICES - 8)]
+    choices = (
+        ClusterNetwork(
+            nodes=nodes,
+            pods=IPv4Network((f"10.{220 + 2 * pair}.0.0", 16)),
+            services=IPv4Network((f"10.{221 + 2 * pair}.0.0", 16)),
+        )
+        for number, nodes in enumerate(machines)
+        for pair in ((number + shift) % _CHOICES for shift in range(_CHOICES))
+    )
+    if found := first_free(choices, taken):
+        return found
     span = "192.168.56.0/21" if provider == "virtualbox" else "192.168.56.0/21 and 10.84.0.0/21"
     raise PrerequisiteError(
         f"Every address range for machines ({span}) or pods (10.220.0.0 to 10.251.255.255) is taken on this host.",
@@ -171,22 +172,14 @@ def choose_network(taken: Iterable[IPv4Network], provider: str) -> ClusterNetwor
     )
 
 
-def ranges(network: ClusterNetwork) -> Sequence[IPv4Network]:
-    """All ranges of a cluster."""
-    return (network.nodes, network.pods, network.services)
-
-
 def encode_plan(plan: ClusterPlan) -> str:
     """The plan as the driver keeps it."""
-    network = plan.network
     content = {
         "format": 1,
         "name": plan.name,
         "identity": plan.identity,
         "provider": plan.provider,
-        "nodes": str(network.nodes),
-        "pods": str(network.pods),
-        "services": str(network.services),
+        **encode_ranges(plan.network),
         "controlPlanes": plan.control_planes,
         "workers": plan.workers,
         "balanced": plan.balanced,
@@ -206,14 +199,11 @@ def decode_plan(text: str) -> ClusterPlan:
         ValueError, KeyError, TypeError: it is none.
     """
     content: dict[str, Any] = json.loads(text)
-    network = ClusterNetwork(
-        nodes=IPv4Network(content["nodes"]), pods=IPv4Network(content["pods"]), services=IPv4Network(content["services"])
-    )
     return ClusterPlan(
         name=str(content["name"]),
         identity=str(content["identity"]),
         provider=str(content["provider"]),
-        network=network,
+        network=decode_ranges(content),
         control_planes=tuple(int(index) for index in content["controlPlanes"]),
         workers=tuple(int(index) for index in content["workers"]),
         balanced=bool(content["balanced"]),
