@@ -71,25 +71,27 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
     with report.step("fetch", "finding the artifacts") as step:
         fetch(bringing, artifacts, step)
     with ThreadPoolExecutor(max_workers=3 * count + 4, thread_name_prefix="localk8s") as pool:
-        with report.step("boot", f"booting {plural(count, 'node')}") as step:
+        bringing.booted = tuple(node.name for node in cluster.nodes if not node.is_supervised())
+        with report.step("boot", f"booting {plural(len(bringing.booted), 'node')}") as step:
             boot(bringing, pool)
-            step.finish_as(f"booted {plural(count, 'node')}")
+            step.finish_as(f"booted {plural(len(bringing.booted), 'node')}" if bringing.booted else "all nodes run")
         imports = [pool.submit(import_images, node, bringing.images) for node in cluster.nodes]
         with report.step("init", "starting the control plane") as step:
             client = start_control_plane(bringing, pool)
-            step.finish_as(f"started the control plane{' with new certificates' if bringing.renewed else ''}")
+            started = "started the control plane" if cluster.control_plane.name in bringing.booted else "the control plane runs"
+            step.finish_as(f"{started}{' with new certificates' if bringing.renewed else ''}")
         publishing = pool.submit(phases.publish_configuration, cluster.control_plane, bringing.parameters)
         plans = cluster.plan.nodes(count)
         announcing = [
             pool.submit(announce_dns, bringing, client),
             *(pool.submit(give_pod_range, client, plan) for plan in plans),
         ]
-        if count > 1:
-            with report.step("join", f"joining {plural(count - 1, 'worker')}") as step:
+        if workers := [node for node in cluster.nodes if node.role is NodeRole.WORKER and not phases.has_joined(node)]:
+            with report.step("join", f"joining {plural(len(workers), 'worker')}") as step:
                 if not bringing.fresh:
                     publishing.result()  # a node that joins later must not find yesterday's sizes
-                join_workers(bringing, client, pool)
-                step.finish_as(f"joined {plural(count - 1, 'worker')}")
+                join_workers(bringing, workers, client, pool)
+                step.finish_as(f"joined {plural(len(workers), 'worker')}")
         refresh = [pool.submit(refresh_kubelet, node, bringing.parameters) for node in cluster.nodes]
         with report.step("ready", "waiting for API, nodes and DNS") as step:
             for future in (*imports, publishing, *announcing, *refresh):
@@ -129,7 +131,6 @@ def boot(bringing: Bringing, pool: ThreadPoolExecutor) -> None:
     lay_host_network(cluster.runner, cluster.plan)
     if has_uplink(cluster.runner):
         way_out(cluster.plan).open(cluster.runner)
-    bringing.booted = tuple(node.name for node in cluster.nodes if not node.is_supervised())
     run_all(pool, [partial(cluster.boot, node, bringing.parameters, bringing.pause) for node in cluster.nodes])
     run_batch(cluster.runner, route_batch(cluster.plan, cluster.plan.nodes(cluster.spec.nodes)))
 
@@ -241,13 +242,9 @@ def _insist(call: Callable[[], object], what: str, timeout: float) -> None:
     wait_until(accepted, what=what, timeout=timeout, hint="localk8s logs")
 
 
-def join_workers(bringing: Bringing, client: RestClient, pool: ThreadPoolExecutor) -> None:
-    """Join all workers side by side, as soon as what a join reads is published."""
-    cluster, parameters = bringing.cluster, bringing.parameters
-    first = cluster.control_plane
-    workers = [node for node in cluster.nodes if node.role is NodeRole.WORKER and not phases.has_joined(node)]
-    if not workers:
-        return
+def join_workers(bringing: Bringing, workers: Sequence[NativeNode], client: RestClient, pool: ThreadPoolExecutor) -> None:
+    """Join ``workers`` side by side, as soon as what a join reads is published."""
+    first, parameters = bringing.cluster.control_plane, bringing.parameters
     ticket = phases.make_ticket(first, parameters)
     wait_until(lambda: joinable(client, parameters, ticket), what="the right to join", timeout=60, interval=0.05)
     proxy = first.read(PROXY_CONF).decode()
