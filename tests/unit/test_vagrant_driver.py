@@ -16,7 +16,7 @@ from localk8s.drivers.vagrant import build, checks, options
 from localk8s.drivers.vagrant.cluster import reservation
 from localk8s.drivers.vagrant.inspection import judge
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network, encode_plan
-from localk8s.drivers.vagrant.providers import machine_state
+from localk8s.drivers.vagrant.providers import PROVIDERS, Provider, machine_state
 from localk8s.drivers.vagrant.recipe import listens
 from localk8s.model.errors import ConfigError, Localk8sError, NotFoundError, PrerequisiteError, UsageError, WrongStateError
 from localk8s.model.progress import SilentReporter
@@ -115,9 +115,29 @@ def test_wrong_options_are_usage_errors(wrong: dict[str, str]) -> None:
 
 def test_the_provider_is_found_by_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options.shutil, "which", lambda name: name if name in ("lxc-create", "virsh") else None)
+    monkeypatch.setattr(options, "has_service", lambda provider: True)
     assert options.detect_provider("linux") == "libvirt"
+    monkeypatch.setattr(options, "has_service", lambda provider: provider.name != "libvirt")
+    assert options.detect_provider("linux") == "lxc"
+    monkeypatch.setattr(options, "has_service", lambda provider: False)
+    assert options.detect_provider("linux") == "libvirt"  # and the check says what is missing
     with pytest.raises(PrerequisiteError):
         options.detect_provider("win32")
+
+
+def test_a_provider_whose_service_does_not_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    socket_file = tmp_path / "libvirt-sock"
+    monkeypatch.delenv("LIBVIRT_DEFAULT_URI", raising=False)
+    monkeypatch.setitem(
+        cast("dict[str, Provider]", PROVIDERS), "libvirt", replace(PROVIDERS["libvirt"], sockets=(str(socket_file),))
+    )
+    monkeypatch.setattr(checks, "find_program", lambda name: f"/usr/bin/{name}")
+    wanted = replace(SPEC, options={"provider": "libvirt"})
+    errors = [found for found in build(context(tmp_path)).check(wanted) if found.severity is Severity.ERROR]
+    assert [found.fix for found in errors] == ["sudo service libvirtd start"] and "does not run" in errors[0].message
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(socket_file))
+        assert not [found for found in build(context(tmp_path)).check(wanted) if "does not run" in found.message]
 
 
 def test_a_spec_is_completed(tmp_path: Path) -> None:

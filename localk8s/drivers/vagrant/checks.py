@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from localk8s.drivers.base import DriverContext
 from localk8s.drivers.host_routes import has_uplink, links_called
 from localk8s.drivers.vagrant.cluster import cluster_directory, identity
-from localk8s.drivers.vagrant.options import Options, read_options
+from localk8s.drivers.vagrant.options import Options, has_service, read_options
 from localk8s.drivers.vagrant.plan import PREFIX
 from localk8s.model.errors import Localk8sError, PrerequisiteError
 from localk8s.model.quantities import GIB, MIB, format_size
@@ -76,6 +76,9 @@ def _provider(options: Options, facts: HostFacts, setup: str) -> list[Finding]:
     if missing:
         message = f"{provider.title} needs programs that are not installed: {', '.join(missing)}."
         return [Finding(Severity.ERROR, "provider", message, setup)]
+    if not has_service(provider):
+        message = f"{provider.title} is installed, but its service does not run."
+        return [Finding(Severity.ERROR, "provider", message, "sudo service libvirtd start")]
     found = [Finding(Severity.OK, "provider", f"{provider.title} is installed.")]
     if options.builds_box and not facts.root:
         message = f"Machines of {provider.title} are made from a box built here, which needs root."

@@ -1,11 +1,13 @@
-"""The options that only this driver has: what is allowed, and which provider a host would use. Pure but for looking at PATH."""
+"""The options that only this driver has: what is allowed, and which provider a host would use. Looks, changes nothing."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from localk8s.drivers.vagrant.providers import PROVIDERS, Provider, find_provider
 from localk8s.model.errors import PrerequisiteError, UsageError
@@ -87,7 +89,9 @@ def read_options(options: Mapping[str, str]) -> Options:
 
 
 def detect_provider(platform: str | None = None) -> str:
-    """The first provider whose program is on this host.
+    """The first provider that this host can use: its program is here, and its service runs if it has one.
+
+    Where no service runs, the first whose program is here: ``check`` says what is missing.
 
     Args:
         platform: as ``sys.platform`` spells it; this host's when None.
@@ -98,9 +102,15 @@ def detect_provider(platform: str | None = None) -> str:
     import sys
 
     platform = platform or sys.platform
-    for provider in PROVIDERS.values():
-        if platform in provider.platforms and shutil.which(provider.program):
-            return provider.name
-    raise PrerequisiteError(
-        "No machine provider that Vagrant could use is installed on this host.", hint="localk8s setup --driver vagrant"
-    )
+    there = [each for each in PROVIDERS.values() if platform in each.platforms and shutil.which(each.program)]
+    if not there:
+        raise PrerequisiteError(
+            "No machine provider that Vagrant could use is installed on this host.", hint="localk8s setup --driver vagrant"
+        )
+    return next((each for each in there if has_service(each)), there[0]).name
+
+
+def has_service(provider: Provider) -> bool:
+    """Whether the service that makes the provider's machines is there, or it needs none, or the user named one elsewhere."""
+    elsewhere = "LIBVIRT_DEFAULT_URI" in os.environ
+    return elsewhere or not provider.sockets or any(Path(socket).is_socket() for socket in provider.sockets)

@@ -66,6 +66,8 @@ class Provider:
     stock: StockBox | None = _BENTO
     environment: Mapping[str, str] = field(default_factory=dict)
     """What Vagrant's environment needs for it."""
+    sockets: tuple[str, ...] = ()
+    """Where its service listens, when it is there: on one of these. Empty for a provider without a service."""
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -75,7 +77,7 @@ PROVIDERS: Mapping[str, Provider] = {
                  bounds_disk=False),
         Provider("virtualbox", "VirtualBox", "VBoxManage", frozenset({"linux", "darwin", "win32"})),
         Provider("libvirt", "libvirt (KVM, QEMU)", "virsh", frozenset({"linux"}), parallel=True, plugin="vagrant-libvirt",
-                 builds_box=True),
+                 builds_box=True, sockets=("/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock")),
         Provider("vmware_desktop", "VMware Workstation or Fusion", "vmrun", frozenset({"linux", "darwin", "win32"}),
                  plugin="vagrant-vmware-desktop", environment={"VAGRANT_EXPERIMENTAL": "disks"}),
         Provider("hyperv", "Hyper-V", "powershell", frozenset({"win32"}), static_address=False, stock=StockBox(
