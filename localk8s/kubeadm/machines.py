@@ -33,6 +33,7 @@ CONTROL_PLANE_READY = "/etc/kubernetes/localk8s-control-plane"
 ETCD_MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 
 _UPLOAD_CONFIG = "/etc/kubernetes/localk8s-upload.yaml"
+_WATCHES_DUE = "/etc/kubernetes/localk8s-watches"
 _BY_HAND = ("preflight", "certs", "kubeconfig", "etcd", "control-plane")
 """Phases of ``init`` that are run one by one, so that etcd's manifest can be mended before a kubelet sees it."""
 _NOT_OURS = ("addon/coredns",)
@@ -215,6 +216,19 @@ def renew_watches(planes: Sequence[Node]) -> None:
     """
     for node in planes:
         node.run(["pkill", "-x", "kube-apiserver|kube-controller|kube-scheduler"], check=False)
+
+
+def note_watches(first: Node, *, due: bool) -> None:
+    """Note on ``first`` whether ``renew_watches`` is still to be done: a kill before it must not be the end of it."""
+    if due:
+        first.write(_WATCHES_DUE, "")
+    else:
+        first.run(["rm", "-f", _WATCHES_DUE])
+
+
+def watches_due(first: Node) -> bool:
+    """Whether a control plane joined, and what watched the API before was not started anew since."""
+    return first.run(["test", "-e", _WATCHES_DUE], check=False).returncode == 0
 
 
 def restart_programs(planes: Sequence[Node]) -> None:

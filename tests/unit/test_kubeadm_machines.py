@@ -209,6 +209,16 @@ def test_what_watched_through_a_change_of_members_is_started_anew() -> None:
     assert leases == [f"lease {name} --ignore-not-found" for name in ("kube-controller-manager", "kube-scheduler")]
 
 
+def test_that_watches_are_due_outlives_a_kill() -> None:
+    first = Recorder("t")
+    assert not machines.watches_due(first)
+    machines.note_watches(first, due=True)
+    (mark,) = first.written
+    assert machines.watches_due(Recorder("t", there=[mark]))
+    machines.note_watches(first, due=False)
+    assert first.lines[-1] == f"rm -f {mark}"
+
+
 def test_etcd_is_asked_again_until_the_api_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter((CommandError(["kubectl"], 1, message="not found"), "8e9e05c52164694d, started, t-2, https://x, https://x"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,9 @@ def raised(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return seen
 
 
-def cluster(tmp_path: Path, *broken: str) -> VagrantCluster:
+def cluster(tmp_path: Path, *broken: str, plan: ClusterPlan = PLAN) -> VagrantCluster:
     """A cluster of three machines of which some cannot boot."""
-    made = VagrantCluster(context(tmp_path), ClusterSpec("t", "vagrant", nodes=3, options={"provider": "lxc"}), PLAN)
+    made = VagrantCluster(context(tmp_path), ClusterSpec("t", "vagrant", nodes=3, options={"provider": "lxc"}), plan)
     made.__dict__["client"] = Client(made.directory, *broken)
     return made
 
@@ -87,3 +88,18 @@ def test_where_none_boots_nothing_is_worth_keeping(tmp_path: Path, raised: list[
         recipe.bring_up(cluster(tmp_path, "t", "t-2", "t-3"), SilentReporter())
     assert not caught.value.resumable and raised == []
     assert caught.value.message == "t, t-2, t-3 did not boot: No room."
+
+
+def test_watches_that_a_kill_left_are_renewed_one_group_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = cluster(tmp_path, plan=replace(PLAN, control_planes=(1, 2, 3), workers=()))
+    seen: list[object] = []
+    monkeypatch.setattr(recipe.kubeadm, "is_control_plane", lambda node: True)
+    monkeypatch.setattr(recipe.kubeadm, "watches_due", lambda first: True)
+    monkeypatch.setattr(recipe.kubeadm, "renew_watches", lambda nodes: seen.append([node.name for node in nodes]))
+    monkeypatch.setattr(recipe.kubeadm, "note_watches", lambda first, due: seen.append((first.name, due)))
+    monkeypatch.setattr(recipe.kubeadm, "release_leases", lambda first: None)
+    monkeypatch.setattr(recipe, "wait_for_api", lambda cluster: seen.append("API"))
+    recipe.join(it, it.node(it.plan.machine(1)), SilentReporter())
+    assert seen == [["t-2", "t-3"], "API", ["t"], "API", ("t", False)]

@@ -263,20 +263,34 @@ def join(cluster: VagrantCluster, first: SshNode, report: Reporter) -> None:
     planes = [node for node in planes if node.name != first.name and not kubeadm.is_control_plane(node)]
     workers = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.workers]
     workers = [node for node in workers if not has_joined(node)]
+    owed = len(cluster.plan.control_planes) > 1 and kubeadm.watches_due(first)
+    if owed and not planes:
+        renew_watches(cluster, first, everywhere=True)
     if not planes and not workers:
         return
     count = len(planes) + len(workers)
     with report.step("join", f"joining {count} machine{'s' if count > 1 else ''}") as step:
         with kubeadm.ticket(first, cluster.parameters) as right:
             for node in planes:
+                kubeadm.note_watches(first, due=True)
                 kubeadm.join_control_plane(first, node, cluster.parameters, right)
             if planes:
-                watching = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.control_planes]
-                kubeadm.renew_watches([node for node in watching if node.name != planes[-1].name])
-                wait_for_api(cluster)
-                kubeadm.release_leases(planes[-1])
+                renew_watches(cluster, planes[-1])
+                kubeadm.note_watches(first, due=False)
             each(workers, lambda node: kubeadm.join_worker(first, node, cluster.parameters, right))
         step.finish_as(f"joined {count} machine{'s' if count > 1 else ''}")
+
+
+def renew_watches(cluster: VagrantCluster, last: SshNode, *, everywhere: bool = False) -> None:
+    """Start anew what watched the API before control plane ``last`` joined; on ``last`` too, where nobody knows it was that."""
+    planes = [cluster.node(cluster.plan.machine(index)) for index in cluster.plan.control_planes]
+    kubeadm.renew_watches([node for node in planes if node.name != last.name])
+    wait_for_api(cluster)
+    if everywhere:
+        kubeadm.renew_watches([last])
+        wait_for_api(cluster)
+        kubeadm.note_watches(last, due=False)
+    kubeadm.release_leases(last)
 
 
 def ready(cluster: VagrantCluster, first: SshNode, booted: datetime | None, report: Reporter) -> None:
