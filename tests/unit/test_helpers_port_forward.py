@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import zlib
 from typing import Any
@@ -11,6 +12,7 @@ from cli_door import Door, assert_one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localk8s.helpers.port_forward_pipes import PodSide
 from localk8s.helpers.port_forward_targets import (
     Kind,
     PortPair,
@@ -140,3 +142,37 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(door: Door) -> None:
     assert_one_sentence(door("port-forward", "svc/x", "eighty!"), {2})
     assert_one_sentence(door("port-forward", "svc/x"), {2})
     assert_one_sentence(door("port-forward", "-c", "none", "svc/x", "80"), {3})
+
+
+class EagerTransport(asyncio.Transport):
+    """As in Python 3.11.2: it begins to read once ``connection_made`` has returned, whether that paused it or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """As it is."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_nothing_is_read_before_there_is_somewhere_to_put_it(attached: bool) -> None:
+    async def connect() -> bool:
+        side, transport = PodSide(), EagerTransport()
+        side.connection_made(transport)
+        transport.reading = True
+        if attached:
+            side.attach(PodSide())
+        await asyncio.sleep(0)
+        return transport.reading
+
+    assert asyncio.run(connect()) is attached
