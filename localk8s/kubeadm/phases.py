@@ -117,12 +117,17 @@ def write_user_kubeconfig(node: Node, user: str, target: str, *, group: str = ""
     node.run(["sh", "-c", script], timeout=_PHASE_LIMIT)
 
 
-def take_secret(node: Node, path: str) -> str:
-    """The text of the node's file ``path``, as a file, so that no log sees it; the node's is gone afterwards."""
+def read_secret(node: Node, path: str) -> str:
+    """The text of the node's file ``path``, copied as a file, so that no log sees it."""
     with TemporaryDirectory(prefix="localk8s-") as directory:
         local = Path(directory) / "secret"
         node.copy_out(path, local)
-        text = local.read_text(encoding="utf-8")
+        return local.read_text(encoding="utf-8")
+
+
+def take_secret(node: Node, path: str) -> str:
+    """As ``read_secret``; the node's file is gone afterwards."""
+    text = read_secret(node, path)
     node.run(["rm", "-f", path])
     return text
 

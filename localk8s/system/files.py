@@ -5,15 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
-    """Replace ``path`` by ``content`` in one step; a reader sees the old or the new file, never half of one.
+    """Replace ``path`` by ``content`` in one step; see ``writing``. Text is written as UTF-8."""
+    with writing(path, mode=mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file to write that replaces ``path`` at the end; a reader sees the old or the new file, never half of one.
 
     Args:
         path: the file; its parents are made (0700) when missing. A symbolic link is followed.
-        content: text is written as UTF-8.
         mode: the file's permission bits.
 
     Raises:
@@ -24,7 +32,7 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o600) -> None
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)

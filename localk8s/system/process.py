@@ -94,6 +94,7 @@ class HostRunner:
         on_line: Callable[[str], None] | None = None,
         cwd: Path | None = None,
         patience: float = 0.0,
+        into: IO[bytes] | None = None,
     ) -> Completed:
         """Run a command to its end; see ``Runner.run``.
 
@@ -102,10 +103,11 @@ class HostRunner:
             cwd: the directory to run in.
             patience: seconds that the program gets to tidy up after SIGINT, when the user interrupts or the time is
                 over (Vagrant lets go of its locks then); 0 for one that has nothing to tidy.
+            into: an open file that takes standard output, of which nothing is kept or logged then.
         """
         full = (*self._prefix, *argv)
         self._announce(full)
-        process = self._spawn(full, env, cwd, feed=input is not None)
+        process = self._spawn(full, env, cwd, feed=input is not None, into=into)
         self._running.add(process)
         try:
             stdout, stderr, in_time = _communicate(process, input, timeout, on_line, patience)
@@ -172,13 +174,13 @@ class HostRunner:
             self._echo(self._mask(shlex.join(full)))
 
     def _spawn(
-        self, full: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None, *, feed: bool
+        self, full: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None, *, feed: bool, into: IO[bytes] | None
     ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 full,
                 stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=into or subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_environment(env),
                 cwd=cwd,
@@ -237,11 +239,11 @@ def _communicate(
 ) -> tuple[str, str, bool]:
     """Feed and drain ``process``; returns its output and whether it ended in time. Ends it on any exception."""
     outputs: tuple[list[bytes], list[bytes]] = ([], [])
-    assert process.stdout is not None and process.stderr is not None  # noqa: S101 - for the type checker
     failures: list[Exception] = []
     threads = [
-        threading.Thread(target=_drain, args=(process.stdout, outputs[0], on_line), daemon=True),
-        threading.Thread(target=_drain, args=(process.stderr, outputs[1], on_line), daemon=True),
+        threading.Thread(target=_drain, args=(stream, parts, on_line), daemon=True)
+        for stream, parts in zip((process.stdout, process.stderr), outputs, strict=True)
+        if stream is not None
     ]
     if input is not None:
         threads.append(threading.Thread(target=_feed, args=(process, input, failures), daemon=True))

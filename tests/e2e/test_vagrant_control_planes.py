@@ -103,6 +103,12 @@ def test_01_three_machines_share_one_address(cluster: RealDoor) -> None:
     cluster.do("demo", "--replicas", "3")
 
 
+def test_01b_kubectl_is_the_machines_own(cluster: RealDoor) -> None:
+    said = json.loads(cluster.kubectl("version", "--client", "-o", "json"))
+    assert (cluster.home / "data/vagrant/clusters/default/bin/kubectl").stat().st_mode & 0o777 == 0o755
+    assert said["clientVersion"]["gitVersion"].removeprefix("v") == cluster.status()["kubernetesVersion"].removeprefix("v")
+
+
 def test_02_a_second_create_of_the_name_changes_nothing(cluster: RealDoor) -> None:
     before = identities(cluster)
     assert cluster.do("start") == 'Cluster "default" is already running.\n'

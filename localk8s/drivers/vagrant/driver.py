@@ -160,6 +160,13 @@ class VagrantDriver(Services):
             raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint="localk8s start")
         return content
 
+    def kubectl(self, spec: ClusterSpec) -> Path | None:
+        """See ``SupportsKubectl``: a copy of the machines' own, made when it is first asked for."""
+        program = cluster_directory(self._context, spec.name) / "bin" / "kubectl"
+        if not program.is_file() and self._context.host.facts().platform == "linux":
+            members.copy_kubectl(load(self._context, spec), program)
+        return program if program.is_file() else None
+
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """See ``Driver.leftovers``."""
         return checks.leftovers(known, self._context)

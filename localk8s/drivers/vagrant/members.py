@@ -1,10 +1,12 @@
-"""Single machines of a cluster that runs: removed, switched off and on, their logs. Recipes of one machine."""
+"""Single machines of a cluster that runs: removed, switched off and on, their logs, their kubectl. Recipes of one machine."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from localk8s.drivers.vagrant import recipe
 from localk8s.drivers.vagrant.cluster import VagrantCluster
@@ -13,7 +15,7 @@ from localk8s.drivers.vagrant.providers import machine_state
 from localk8s.kube.readiness import wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import machines as kubeadm
-from localk8s.model.errors import CommandError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError, WrongStateError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
 from localk8s.model.status import NodeState
@@ -34,6 +36,20 @@ def find(cluster: VagrantCluster, name: str) -> Machine:
         known = ", ".join(machine.name for machine in cluster.plan.machines)
         raise NotFoundError(f'Cluster "{cluster.spec.name}" has no node {name!r}: it has {known}.', hint="localk8s node list")
     return machine
+
+
+def copy_kubectl(cluster: VagrantCluster, program: Path) -> None:
+    """Copy the machines' kubectl to ``program`` on this host, from the first control plane that answers; none may."""
+    for index in cluster.plan.control_planes:
+        machine = cluster.plan.machine(index)
+        partial = program.with_name(f"{program.name}.{os.getpid()}")
+        with contextlib.suppress(Localk8sError):
+            if cluster.exists(machine) and recipe.listens(machine):
+                node = cluster.node(machine)
+                node.copy_out(node.run(["sh", "-c", "command -v kubectl"], timeout=20).stdout.strip(), partial)
+                partial.chmod(0o755)
+                partial.replace(program)
+                return
 
 
 def remove(cluster: VagrantCluster, machine: Machine, report: Reporter) -> None:

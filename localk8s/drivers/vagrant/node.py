@@ -16,13 +16,14 @@ import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from localk8s.drivers.vagrant.machine_readable import HostEntry
 from localk8s.drivers.vagrant.node_files import File
 from localk8s.model.errors import CommandError, NotFoundError
 from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
-from localk8s.system.files import write_atomic
+from localk8s.system.files import writing
 from localk8s.system.process import HostRunner
 
 _KEPT_OPEN = "90s"
@@ -91,20 +92,23 @@ class SshNode:
         Raises:
             CommandError: also, with no exit code, when the machine cannot be reached.
         """
-        self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark = f"localk8s-{secrets.token_hex(6)}"
-        remote = remote_line(argv, env or {}, self._entry.get("User"), mark)
-        limit = timeout * self._slowness
-        done = self._host.run([*self._ssh(), self._target, remote], input=input, timeout=limit, check=False)
-        result = take_exit_code(done, tuple(argv), mark)
-        if result is None:
-            raise CommandError(
-                argv, None, done.stdout, done.stderr, message=f"Node {self._name} cannot be reached by ssh{_why(done.stderr)}.",
-                hint="localk8s start",
-            )  # fmt: skip
+        result = self._run(argv, input, env or {}, timeout)
         if check and result.returncode != 0:
             raise CommandError(argv, result.returncode, result.stdout, result.stderr)
         return result
+
+    def _run(
+        self, argv: Sequence[str], input: Input | None, env: Mapping[str, str], timeout: float, into: IO[bytes] | None = None
+    ) -> Completed:
+        self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = f"localk8s-{secrets.token_hex(6)}"
+        remote = remote_line(argv, env, self._entry.get("User"), mark)
+        limit = timeout * self._slowness
+        done = self._host.run([*self._ssh(), self._target, remote], input=input, timeout=limit, check=False, into=into)
+        if (result := take_exit_code(done, tuple(argv), mark)) is not None:
+            return result
+        message = f"Node {self._name} cannot be reached by ssh{_why(done.stderr)}."
+        raise CommandError(argv, None, done.stdout, done.stderr, message=message, hint="localk8s start")
 
     def shell(self, argv: Sequence[str] = ()) -> int:
         """Run ``argv``, or a login shell, on this terminal."""
@@ -123,13 +127,11 @@ class SshNode:
         self.write(target, content, mode=mode)
 
     def copy_out(self, source: str, target: Path) -> None:
-        """Copy a file of the machine to the host; see ``Node.copy_out``."""
-        done = self.run(["base64", "-w0", source], check=False, timeout=600)
-        if done.returncode != 0:
-            raise NotFoundError(f"{source} cannot be read on node {self._name}.", details=done.stderr)
-        import base64
-
-        write_atomic(target, base64.b64decode(done.stdout))
+        """Copy a file of the machine to the host, of which no log sees anything; see ``Node.copy_out``."""
+        with writing(target) as file:
+            done = self._run(["cat", source], None, {}, 600, file)
+            if done.returncode != 0:
+                raise NotFoundError(f"{source} cannot be read on node {self._name}.", details=done.stderr)
 
     def write(self, target: str, content: str | bytes, *, mode: int = 0o644) -> None:
         """Write a file on the machine; see ``Node.write``."""

@@ -28,7 +28,7 @@ from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import machines as kubeadm
 from localk8s.kubeadm import validity
 from localk8s.kubeadm.parameters import ADMIN_CONF, PKI
-from localk8s.kubeadm.phases import has_joined, write_init_config
+from localk8s.kubeadm.phases import has_joined, read_secret, write_init_config
 from localk8s.model.errors import CommandError, Localk8sError, WaitTimeoutError, WrongStateError
 from localk8s.model.progress import Reporter, Step
 from localk8s.system.wait import Pending, wait_until
@@ -217,7 +217,7 @@ def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
         renew_credentials(cluster, whole, report)
     first = whole[0]
     if not cluster.kubeconfig:
-        cluster.keep_kubeconfig(first.run(["cat", ADMIN_CONF]).stdout)
+        cluster.keep_kubeconfig(read_secret(first, ADMIN_CONF))
     with report.step("api", "waiting for the API") as step:
         wait_for_api(cluster)
         step.finish_as("the API answers")
@@ -244,7 +244,7 @@ def renew_credentials(cluster: VagrantCluster, planes: Sequence[SshNode], report
             validity.renew_control_plane(node)
         kubeadm.restart_programs(planes)
         each(cluster.nodes, lambda node: node.run(["systemctl", "restart", "kubelet"]))
-        cluster.keep_kubeconfig(first.run(["cat", ADMIN_CONF]).stdout)
+        cluster.keep_kubeconfig(read_secret(first, ADMIN_CONF))
         step.finish_as("made certificates anew")
 
 
