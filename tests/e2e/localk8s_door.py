@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +96,16 @@ class RealDoor:
 
 
 def ask(url: str, timeout: float = 5) -> dict[str, Any]:
-    """GET an echo server and return what it says."""
-    with urllib.request.urlopen(url, timeout=timeout) as answer:
-        return dict(json.load(answer))
+    """GET an echo server and return what it says; tried for ``timeout`` seconds: a kube-proxy takes one to know a service."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=timeout) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @dataclass(frozen=True)
