@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from localk8s.artifacts.apt import Apt, Package
@@ -60,25 +60,54 @@ def make_tools(work: Path, codename: str, runner: HostRunner, step: Step) -> Map
         Unavailable: this host is no Debian.
         ArtifactError: the archive cannot be reached, or a package is not what its signed list says.
     """
+    return unpack_packages(
+        work, codename, runner, step, (*NODE_PACKAGES, *IMAGE_PACKAGES), select_packages,
+        lambda name: "image" if _ONLY_IMAGES.match(name) else "node",
+    )  # fmt: skip
+
+
+def unpack_packages(
+    work: Path,
+    codename: str,
+    runner: HostRunner,
+    step: Step,
+    names: Sequence[str],
+    select: Callable[[Iterable[Package]], Sequence[Package]],
+    place: Callable[[str], str],
+) -> Mapping[str, str]:
+    """Fetch packages and unpack them below ``work/out``, as they would lie on a host; returns what to record.
+
+    Args:
+        work: a directory of its own.
+        codename: of this host's Debian; empty where it is none.
+        runner: runs apt on this host.
+        step: told how far it is.
+        names: of the packages that are wanted.
+        select: of those and of all that they depend on, the ones to have.
+        place: name of a package -> the root below ``work/out`` that it is unpacked to.
+
+    Raises:
+        Unavailable: this host is no Debian.
+        ArtifactError: the archive cannot be reached, or a package is not what its signed list says.
+    """
     if not codename:
         raise Unavailable("this host is not a Debian")
     apt = Apt(work / "apt", runner)
     step.progress(0, 1, "reading Debian's package lists")
     apt.update(codename)
-    packages = select_packages(apt.closure((*NODE_PACKAGES, *IMAGE_PACKAGES)))
+    packages = select(apt.closure(names))
     archives = apt.download(packages, work / "archives", Phase(step, 0.3, 0.4), f"{len(packages)} Debian packages")
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
-    for part in ("node", "image"):
-        (out / part).mkdir(parents=True)
+    roots = {archive: out / place(archive.name.partition("_")[0]) for archive in archives}
     unpacking = Phase(step, 0.7, 0.3)
-    for number, archive in enumerate(archives):
-        name = archive.name.partition("_")[0]
-        unpacking.progress(number, len(archives), f"unpacking {name}")
-        apt.unpack(archive, out / ("image" if _ONLY_IMAGES.match(name) else "node"))
-    for part in ("node", "image"):
-        settle(out / part)
-        strip(out / part)
+    for number, (archive, root) in enumerate(roots.items()):
+        unpacking.progress(number, len(archives), f"unpacking {archive.name.partition('_')[0]}")
+        root.mkdir(parents=True, exist_ok=True)
+        apt.unpack(archive, root)
+    for root in set(roots.values()):
+        settle(root)
+        strip(root)
     versions = " ".join(f"{package.name}={package.version}" for package in packages)
     return {"source": f"Debian {codename}", "packages": versions}
 

@@ -7,14 +7,11 @@ it is made of and which of their files count.
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from localk8s.artifacts.apt import Apt
-from localk8s.artifacts.debian import settle, strip
-from localk8s.artifacts.progress import Phase
-from localk8s.artifacts.trouble import Unavailable
+from localk8s.artifacts.apt import Package
+from localk8s.artifacts.debian import unpack_packages
 from localk8s.model.progress import Step
 from localk8s.system.process import HostRunner
 
@@ -40,20 +37,9 @@ def make_docker_tools(work: Path, codename: str, runner: HostRunner, step: Step)
         Unavailable: this host is no Debian.
         ArtifactError: the archive cannot be reached, or a package is not what its signed list says.
     """
-    if not codename:
-        raise Unavailable("this host is not a Debian")
-    apt = Apt(work / "apt", runner)
-    step.progress(0, 1, "reading Debian's package lists")
-    apt.update(codename)
-    wanted = {*PACKAGES, *_LIBRARIES}
-    packages = [package for package in apt.closure(PACKAGES) if package.name in wanted]
-    archives = apt.download(packages, work / "archives", Phase(step, 0.3, 0.6), f"{len(packages)} Debian packages")
-    out = work / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    for archive in archives:
-        apt.unpack(archive, out)
-    settle(out)
-    strip(out)
-    versions = " ".join(f"{package.name}={package.version}" for package in packages)
-    return {"source": f"Debian {codename}", "packages": versions}
+    return unpack_packages(work, codename, runner, step, PACKAGES, select_packages, lambda name: "")
+
+
+def select_packages(closure: Iterable[Package]) -> tuple[Package, ...]:
+    """Of everything apt would install: what was asked for, and what dockerd is linked with."""
+    return tuple(package for package in closure if package.name in {*PACKAGES, *_LIBRARIES})
