@@ -15,8 +15,8 @@ OLDEST_SUPPORTED_MINOR = 34
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class KubernetesVersion:
-    """A released version, ``v1.36.3``."""
+class Release:
+    """A released version of a program, ``v1.36.3``; versions of one program are ordered."""
 
     major: int
     minor: int
@@ -24,6 +24,12 @@ class KubernetesVersion:
 
     def __str__(self) -> str:
         return f"v{self.major}.{self.minor}.{self.patch}"
+
+
+class KubernetesVersion(Release):
+    """A released version of Kubernetes."""
+
+    __slots__ = ()
 
     @property
     def past_support(self) -> bool:

@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 from localk8s.model.errors import PrerequisiteError
+from localk8s.model.versions import Release
 
 SETUP_HINT = "localk8s setup --driver minikube"
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class MinikubeVersion:
-    """A release of minikube, ``v1.38.1``."""
+class MinikubeVersion(Release):
+    """A release of minikube."""
 
-    major: int
-    minor: int
-    patch: int
-
-    def __str__(self) -> str:
-        return f"v{self.major}.{self.minor}.{self.patch}"
+    __slots__ = ()
 
     @property
     def status_may_be_null(self) -> bool:
