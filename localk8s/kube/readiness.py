@@ -141,7 +141,7 @@ def wait_api(client: RestClient, *, timeout: float) -> None:
     Raises:
         WaitTimeoutError: it did not become so; the message holds what was missing.
     """
-    _wait(lambda: check_api(client), "the API server", timeout)
+    wait_until_judged(lambda: check_api(client), "the API server", timeout)
 
 
 def wait_nodes(client: RestClient, names: Collection[str], *, timeout: float, heard_since: datetime | None = None) -> None:
@@ -151,19 +151,21 @@ def wait_nodes(client: RestClient, names: Collection[str], *, timeout: float, he
         nodes = client.get(api_path("v1", "nodes"), timeout=_ONE_LOOK)["items"]
         return judge_nodes(nodes, names, heard_since=heard_since)
 
-    _wait(look, f"{len(names)} node{'s' if len(names) != 1 else ''} to be ready", timeout)
+    wait_until_judged(look, f"{len(names)} node{'s' if len(names) != 1 else ''} to be ready", timeout)
 
 
 def wait_deployment(client: RestClient, namespace: str, name: str, *, timeout: float) -> None:
     """Wait until a deployment is rolled out (see ``judge_deployment``); errors as for ``wait_api``."""
     path = api_path("apps/v1", "deployments", namespace=namespace, name=name)
-    _wait(lambda: judge_deployment(client.get(path, timeout=_ONE_LOOK)), f"deployment {name}", timeout)
+    wait_until_judged(lambda: judge_deployment(client.get(path, timeout=_ONE_LOOK)), f"deployment {name}", timeout)
 
 
 def wait_endpoints(client: RestClient, namespace: str, name: str, *, timeout: float, at_least: int = 1) -> None:
     """Wait until a service has ready addresses behind it; errors as for ``wait_api``."""
     path = api_path("v1", "endpoints", namespace=namespace, name=name)
-    _wait(lambda: judge_endpoints(client.get(path, timeout=_ONE_LOOK), at_least=at_least), f"service {name}", timeout)
+    wait_until_judged(
+        lambda: judge_endpoints(client.get(path, timeout=_ONE_LOOK), at_least=at_least), f"service {name}", timeout
+    )
 
 
 def wait_dns(server: str, name: str, *, timeout: float, expected: str = "", port: int = 53) -> None:
@@ -174,10 +176,25 @@ def wait_dns(server: str, name: str, *, timeout: float, expected: str = "", port
         name: the full name: ``kubernetes.default.svc.cluster.local``.
         expected: an address that has to be among the answer's; empty for any.
     """
-    _wait(lambda: judge_dns(query(server, name, port=port, timeout=0.5), name, expected), "cluster DNS", timeout)
+    wait_until_judged(lambda: judge_dns(query(server, name, port=port, timeout=0.5), name, expected), "cluster DNS", timeout)
 
 
-def _wait(look: Callable[[], Readiness], what: str, timeout: float) -> None:
+def wait_until_judged(
+    look: Callable[[], Readiness], what: str, timeout: float, *, interval: float = _INTERVAL, hint: str = ""
+) -> None:
+    """Wait until ``look`` judges that something is ready; an API that refuses or is silent is a reason to wait.
+
+    Args:
+        look: one look.
+        what: what is waited for, for the error.
+        timeout: seconds.
+        interval: seconds between looks.
+        hint: of the error.
+
+    Raises:
+        WaitTimeoutError: it did not become so; the message holds what was missing.
+    """
+
     def ready() -> bool:
         try:
             judged = look()
@@ -187,7 +204,7 @@ def _wait(look: Callable[[], Readiness], what: str, timeout: float) -> None:
             raise Pending(judged.reason)
         return True
 
-    wait_until(ready, what=what, timeout=timeout, interval=_INTERVAL)
+    wait_until(ready, what=what, timeout=timeout, interval=interval, hint=hint)
 
 
 def _condition(thing: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:

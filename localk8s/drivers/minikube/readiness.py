@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from localk8s.kube.dns_query import Answer, MalformedError, RecordType, decode_answer, encode_question, query
 from localk8s.kube.paths import api_path
-from localk8s.kube.readiness import READY, Readiness, check_api, judge_dns, judge_node
+from localk8s.kube.readiness import READY, Readiness, check_api, judge_dns, judge_node, wait_until_judged
 from localk8s.model.errors import KubernetesError, Localk8sError
 from localk8s.model.node import Node
 from localk8s.model.progress import Step
-from localk8s.system.wait import Pending, wait_until
 
 if TYPE_CHECKING:
     from localk8s.kube.rest import RestClient
@@ -84,12 +83,14 @@ def wait_ready(
     """
     hint = "kubectl get pods -A, and: localk8s logs"
     step.progress(0, 3, "the API server")
-    _wait(lambda: check_api(client, timeout=_LOOK), "the API server", limits.api, hint)
+    wait_until_judged(lambda: check_api(client, timeout=_LOOK), "the API server", limits.api, interval=_API_INTERVAL, hint=hint)
     step.progress(1, 3, "nodes")
-    _wait(lambda: look_at_nodes(client, len(machines)), "the nodes to be ready", limits.nodes, hint)
+    wait_until_judged(
+        lambda: look_at_nodes(client, len(machines)), "the nodes to be ready", limits.nodes, interval=_API_INTERVAL, hint=hint
+    )
     step.progress(2, 3, "cluster DNS")
     ask = _ask_from_here if on_this_host else _asker(machines[0])
-    _wait(lambda: look_at_dns(client, ask, domain), "cluster DNS", limits.dns, hint, interval=_DNS_INTERVAL)
+    wait_until_judged(lambda: look_at_dns(client, ask, domain), "cluster DNS", limits.dns, interval=_DNS_INTERVAL, hint=hint)
     step.progress(3, 3, "")
     count = len(machines)
     step.finish_as(f"ready: API, {count} node{'s' if count != 1 else ''}, DNS")
@@ -174,16 +175,3 @@ def _asker(node: Node) -> Callable[[DnsServer, str], Answer]:
         return answer
 
     return ask
-
-
-def _wait(look: Callable[[], Readiness], what: str, limit: float, hint: str, *, interval: float = _API_INTERVAL) -> None:
-    def ready() -> bool:
-        try:
-            judged = look()
-        except KubernetesError as exc:
-            raise Pending(exc.message.rstrip(".")) from exc
-        if not judged:
-            raise Pending(judged.reason)
-        return True
-
-    wait_until(ready, what=what, timeout=limit, interval=interval, hint=hint)
