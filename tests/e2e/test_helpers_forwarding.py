@@ -78,7 +78,7 @@ def test_the_next_connection_works_when_pods_were_replaced_scaled_and_rolled(
         door.do("kubectl", "rollout", "status", "deployment/web", "--timeout=120s")
         began = time.monotonic()
         assert ask(url)["pod"] != first
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         door.do("kubectl", "scale", "deployment/web", "--replicas=1")
         for _ in range(20):
             ask(url)
@@ -89,7 +89,7 @@ def test_the_next_connection_works_when_pods_were_replaced_scaled_and_rolled(
             try:
                 ask(url)
             except OSError:  # it was with a pod that was ended just then: the next one has to work
-                eventually(lambda: ask(url), 2)
+                eventually(lambda: ask(url), 10)
         door.do("kubectl", "rollout", "status", "deployment/web", "--timeout=120s")
         ask(url)
 
@@ -121,7 +121,7 @@ def test_the_api_server_may_be_restarted(web: Cluster, door: RealDoor, direct: b
         _wait_for_api(web)
         began = time.monotonic()
         ask(forward.ports[0].url)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         door.do("kubectl", "scale", "deployment/web", "--replicas=3")
         door.do("kubectl", "rollout", "status", "deployment/web", "--timeout=120s")
         eventually(lambda: len({ask(forward.ports[0].url)["pod"] for _ in range(6)}) == 3)

@@ -82,7 +82,7 @@ def running(door: RealDoor, *arguments: str) -> Iterator[str]:
         process.send_signal(2)
         _, complaints = process.communicate(timeout=10)
         assert process.returncode == 0, complaints
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
         assert "Traceback" not in complaints
     finally:
         if process.poll() is None:

@@ -231,7 +231,7 @@ def test_pods_have_names_only_while_they_are(dns: Dns) -> None:
 def test_what_does_not_exist_is_denied_quickly_and_not_for_long(dns: Dns, name: str) -> None:
     begin = time.monotonic()
     answer = dns.ask(name)
-    assert answer.code == ResponseCode.NXDOMAIN and time.monotonic() - begin < 0.2
+    assert answer.code == ResponseCode.NXDOMAIN and time.monotonic() - begin < 1
     (soa,) = answer.authority
     assert soa.type == SOA and soa.ttl <= 1 and soa.data.split()[-1] == "1"
 
