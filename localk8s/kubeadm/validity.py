@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from localk8s.kubeadm.parameters import KUBELET_CONF, PKI
 from localk8s.kubeadm.phases import INIT_CONFIG, kubeadm, take_secret, write_user_kubeconfig
-from localk8s.model.errors import PrerequisiteError, WrongStateError
+from localk8s.model.errors import CommandError, PrerequisiteError, WrongStateError
 from localk8s.model.node import Node
 
 _MARGIN = timedelta(days=30)
@@ -27,6 +27,8 @@ _KUBELET_CERTIFICATES = "/var/lib/kubelet/pki/kubelet-client-*.pem"
 def check_clock(authority: str, cluster: str, now: datetime) -> None:
     """Refuse a clock by which the cluster's own authority is not valid, and with it nothing that it signed.
 
+    What cannot be read is no reason to refuse: who needs it will say so.
+
     Args:
         authority: the certificate authority, PEM.
         cluster: the cluster's name, for the hint.
@@ -36,7 +38,10 @@ def check_clock(authority: str, cluster: str, now: datetime) -> None:
         PrerequisiteError: the clock is before the authority's first moment.
         WrongStateError: its last moment (ten years later) has passed.
     """
-    first, last = _lifetime(authority)
+    try:
+        first, last = _lifetime(authority)
+    except (ssl.SSLError, ValueError, IndexError):
+        return
     if now < first:
         raise PrerequisiteError(
             f"The clock says {_said(now)}, but the cluster's certificates only begin at {_said(first)}.",
@@ -50,8 +55,11 @@ def check_clock(authority: str, cluster: str, now: datetime) -> None:
 
 
 def ends_soon(node: Node, now: datetime) -> bool:
-    """Whether a certificate of the control plane on ``node`` has run out, or does within 30 days of ``now``."""
-    printed = kubeadm(node, "certs", "check-expiration", "--config", INIT_CONFIG)
+    """Whether a certificate of the control plane on ``node`` has run out, or does within 30 days of ``now``; no, if unsure."""
+    try:
+        printed = kubeadm(node, "certs", "check-expiration", "--config", INIT_CONFIG)
+    except CommandError:
+        return False  # whoever needs them says what is wrong with them
     ends = [datetime.strptime(text, "%b %d, %Y %H:%M").replace(tzinfo=UTC) for text in _EXPIRES.findall(printed)]
     return any(end < now + _MARGIN for end in ends)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from test_kubeadm_machines import Recorder
 
 from localk8s.kubeadm import validity
-from localk8s.model.errors import PrerequisiteError, WrongStateError
+from localk8s.model.errors import CommandError, PrerequisiteError, WrongStateError
+from localk8s.model.node import Completed
 
 AUTHORITY = """-----BEGIN CERTIFICATE-----
 MIIBgDCCASWgAwIBAgIUVsH4L8Az6fYAL4FtIVm/4lLyhuYwCgYIKoZIzj0EAwIw
@@ -63,6 +65,19 @@ def test_a_clock_after_it_leaves_a_new_cluster_only() -> None:
 )
 def test_the_first_that_ends_decides(now: datetime, due: bool) -> None:
     assert validity.ends_soon(Recorder(outputs={CHECK: PRINTED}), now) is due
+
+
+class Failing(Recorder):
+    """A node on which kubeadm fails."""
+
+    def run(self, argv: Sequence[str], **more: object) -> Completed:  # type: ignore[override]
+        raise CommandError(argv, 1)
+
+
+def test_what_cannot_be_looked_at_does_not_hinder_a_start() -> None:
+    assert not validity.ends_soon(Failing(), datetime(2029, 1, 1, tzinfo=UTC))
+    for authority in ("", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", AUTHORITY[:200]):
+        validity.check_clock(authority, "t", datetime(2000, 1, 1, tzinfo=UTC))
 
 
 def test_kubelets_get_what_the_control_plane_signs_and_no_copy_of_the_key_stays() -> None:
