@@ -203,7 +203,9 @@ def no_answer(endpoint: Endpoint, exc: OSError, limit: float) -> KubernetesError
         how = f"has a certificate that this kubeconfig does not trust ({exc.verify_message})"
     else:
         how = f"cannot be asked ({exc.strerror or exc})"
-    return KubernetesError(f"The Kubernetes API at {endpoint.url} {how}.", details=repr(exc))
+    error = KubernetesError(f"The Kubernetes API at {endpoint.url} {how}.", details=repr(exc))
+    error.unanswered = not isinstance(exc, ssl.SSLCertVerificationError)  # that one is an answer
+    return error
 
 
 def refusal(path: str, status: int, answer: bytes) -> KubernetesError:

@@ -38,6 +38,8 @@ class Localk8sError(Exception):
     exit_code: ClassVar[int] = 1
     resumable = False
     """Set by a driver where what was made is worth keeping: the next start goes on with it, so it is not taken back."""
+    unanswered = False
+    """Set where there was only no answer in time: it says nothing about what was asked, so whoever waits asks again."""
 
     def __init__(self, message: str, *, hint: str = "", details: str = "") -> None:
         super().__init__(message)
@@ -84,6 +86,7 @@ class CommandError(Localk8sError):
         stderr: what it complained, already without secrets.
         message: a sentence to use instead of the one made from the above.
         hint: what to do about it.
+        unanswered: whether it ran out of time, or its machine could not be reached; see ``Localk8sError``.
     """
 
     code = "command_failed"
@@ -98,6 +101,7 @@ class CommandError(Localk8sError):
         *,
         message: str = "",
         hint: str = "",
+        unanswered: bool = False,
     ) -> None:
         last = next((line.strip() for line in reversed((stderr or stdout).splitlines()) if line.strip()), "")
         how = "did not end in time" if returncode is None else f"failed with exit code {returncode}"
@@ -108,6 +112,7 @@ class CommandError(Localk8sError):
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
+        self.unanswered = unanswered
 
 
 class WaitTimeoutError(Localk8sError):

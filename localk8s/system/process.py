@@ -116,9 +116,8 @@ class HostRunner:
         shown = Completed(tuple(argv), process.returncode, stdout, stderr)
         self._record(full, shown, in_time)
         if not in_time:
-            raise CommandError(
-                argv, None, self._mask(stdout), self._mask(stderr), message=f"{argv[0]} did not end within {timeout:.0f} s."
-            )
+            message = f"{argv[0]} did not end within {timeout:.0f} s."
+            raise CommandError(argv, None, self._mask(stdout), self._mask(stderr), message=message, unanswered=True)
         if check and process.returncode != 0:
             raise CommandError(argv, process.returncode, self._mask(stdout), self._mask(stderr))
         return shown

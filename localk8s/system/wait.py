@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from localk8s.model.errors import WaitTimeoutError
+from localk8s.model.errors import Localk8sError, WaitTimeoutError
 
 T = TypeVar("T")
 
@@ -26,15 +26,16 @@ def wait_until(
     """Call ``ready`` until it returns something true, and return that.
 
     Args:
-        ready: returns a true value when done; returns a false one, or raises ``Pending``, while not.
-            Any other exception ends the wait.
+        ready: returns a true value when done; returns a false one, or raises ``Pending``, while not. An error that
+            is only the lack of an answer (``Localk8sError.unanswered``) means not yet: the time limit of one look is
+            not that of the wait. Any other exception ends it.
         what: what is waited for, as it reads after "waited for": ``the API server``.
         timeout: seconds.
         interval: seconds between calls.
         hint: for the error.
 
     Raises:
-        WaitTimeoutError: it did not become true in time; the message holds the last ``Pending``.
+        WaitTimeoutError: it did not become true in time; the message holds what was missing last.
     """
     deadline = time.monotonic() + timeout
     last = ""
@@ -44,6 +45,10 @@ def wait_until(
                 return result
         except Pending as pending:
             last = str(pending)
+        except Localk8sError as exc:
+            if not exc.unanswered:
+                raise
+            last = exc.message.rstrip(".")
         if time.monotonic() >= deadline:
             seen = f": {last}" if last else ""
             raise WaitTimeoutError(f"Waited {timeout:.0f} s for {what}{seen}.", hint=hint)

@@ -175,6 +175,7 @@ class SshNode(_Machine):
                 stderr=done.stderr,
                 message=f"{self.name} cannot be reached over ssh: {done.stderr.strip().splitlines()[-1].strip().rstrip('.')}.",
                 hint="localk8s status",
+                unanswered=True,
             )
         if check and done.returncode != 0:
             raise CommandError(argv, done.returncode, done.stdout, done.stderr)

@@ -37,6 +37,7 @@ class VagrantError(CommandError):
 
     def __init__(self, error: CommandError, machines: Mapping[str, str], message: str, hint: str) -> None:
         super().__init__(error.argv, error.returncode, error.stdout, error.stderr, message=message, hint=hint)
+        self.unanswered = error.unanswered
         self.machines = dict(machines)
 
 

@@ -108,7 +108,7 @@ class SshNode:
         if (result := take_exit_code(done, tuple(argv), mark)) is not None:
             return result
         message = f"Node {self._name} cannot be reached by ssh{_why(done.stderr)}."
-        raise CommandError(argv, None, done.stdout, done.stderr, message=message, hint="localk8s start")
+        raise CommandError(argv, None, done.stdout, done.stderr, message=message, hint="localk8s start", unanswered=True)
 
     def shell(self, argv: Sequence[str] = ()) -> int:
         """Run ``argv``, or a login shell, on this terminal."""
