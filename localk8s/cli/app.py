@@ -261,8 +261,8 @@ def _be_still(narrator: Narrator) -> None:
 def _log_command(session: Session, error: Localk8sError) -> str:
     """The command that shows what ran, if that could help."""
     if session.verb and error.exit_code in (1, 6, 7, 10):
-        from localk8s.cluster.wish import command_for
+        from localk8s.model.hints import command
 
         if session.installation.layout.log(session.name).exists():
-            return command_for("logs", session.name, "--run", "last")
+            return command("logs", "--run", "last", cluster=session.name)
     return ""

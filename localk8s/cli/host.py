@@ -71,9 +71,8 @@ def setup(ctx: typer.Context, driver: Driver = None, yes: Yes = False, quiet: Qu
         session.narrator.say(f"The {planned.driver} driver needs this to be run:")
         for command in planned.commands:
             session.narrator.say(f"  {shlex.join(command)}")
-        again = f"localk8s setup --driver {planned.driver} --yes"
-        refusal = f"The {planned.driver} driver needs something installed, and there is nobody to ask."
-        if not yes and not session.confirm("Run it?", refusal=refusal, hint=again):
+        refusal = f"Refusing to install what the {planned.driver} driver needs without confirmation."
+        if not yes and not session.confirm("Run it?", refusal=refusal):
             write("Nothing was installed.")
             return 1
     run_setup(session.installation, planned, session.narrator, lambda command: _run(session, command))

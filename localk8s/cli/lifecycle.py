@@ -173,12 +173,12 @@ def _tell_running(plan: Plan, options: StartOptions) -> None:
 
 
 def _tell_what_next(name: str, *, merged: bool) -> None:
-    from localk8s.cluster.wish import command_for
+    from localk8s.model.hints import command
 
     by_hand = ("kubectl get nodes", "your kubeconfig has it already")
     if not merged:
-        by_hand = (command_for("kubectl", name, "get", "nodes"), "")
-    demo = command_for("demo", name)
+        by_hand = (command("kubectl", "get", "nodes", cluster=name), "")
+    demo = command("demo", cluster=name)
     width = max(len(demo), len(by_hand[0]))
     write(f"  try   {demo:{width}}  an echo server, deployed and asked")
     write(f"        {by_hand[0]:{width}}  {by_hand[1]}".rstrip())
@@ -219,15 +219,10 @@ def delete(
 
 
 def _delete_one(session: Session, *, yes: bool) -> bool:
-    from localk8s.cluster.wish import command_for
-
     cluster, name = session.cluster, session.name
     if cluster.exists() and not yes:
-        again = command_for("delete", name, "--yes")
-        refusal = f'Cluster "{name}" and its data would be lost, and there is nobody to ask.'
-        if not session.confirm(
-            f'Deleting cluster "{name}"{_describe(session)}: its data is lost. Go on?', refusal=refusal, hint=again
-        ):
+        question = f'Deleting cluster "{name}"{_describe(session)}: its data is lost. Go on?'
+        if not session.confirm(question, refusal=f'Refusing to delete cluster "{name}" and its data without confirmation.'):
             write("Nothing was deleted.")
             return False
     if not cluster.delete():

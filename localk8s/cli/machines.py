@@ -171,8 +171,8 @@ def delete(
     if every == bool(names):
         raise UsageError("It takes names of boxes, or --all.", hint="localk8s box list")
     if every and not yes:
-        refusal, hint = "All boxes would be deleted, and there is nobody to ask.", "localk8s box delete --all --yes"
-        if not session.confirm("Deleting all boxes. Go on?", refusal=refusal, hint=hint):
+        refusal = "Refusing to delete all boxes without confirmation."
+        if not session.confirm("Deleting all boxes. Go on?", refusal=refusal):
             write("Nothing was deleted.")
             return 1
     _boxes(session).delete(*names or ())

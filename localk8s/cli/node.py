@@ -83,15 +83,12 @@ def delete(
     Its data is lost; its pods go to the other nodes. Works on one that is off or dead too. What is interrupted is finished
     by localk8s start.
     """
-    from localk8s.cluster.wish import command_for
-
     session: Session = ctx.obj
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose, verb="start")
     session.cluster.check_node_may_leave(node)
     if not yes and not session.confirm(
         f"Deleting node {node}: its data is lost. Go on?",
-        refusal=f"Node {node} and its data would be lost, and there is nobody to ask.",
-        hint=command_for("node delete", session.name, node, "--yes"),
+        refusal=f"Refusing to delete node {node} and its data without confirmation.",
     ):
         write("Nothing was deleted.")
         return 1

@@ -184,9 +184,7 @@ def hosts(
         return 0
     if not quiet:
         sys.stderr.write(difference(before, after, path))
-    verb = "--remove" if remove else "--apply"
-    refusal = f"{path} would be changed, and nobody can be asked."
-    if not yes and not session.confirm(f"Change {path}?", refusal=refusal, hint=f"localk8s hosts {verb} --yes"):
+    if not yes and not session.confirm(f"Change {path}?", refusal=f"Refusing to change {path} without confirmation."):
         return 1
     write_names(session.installation, session.name, path, after, can_ask=session.can_ask())
     write(f"{path} was changed.")

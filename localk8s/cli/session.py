@@ -121,19 +121,19 @@ class Session:
         """Whether there is somebody to answer a question."""
         return sys.stdin is not None and sys.stdin.isatty() and not self.environment.flag("LOCALK8S_NO_INPUT")
 
-    def confirm(self, question: str, *, refusal: str, hint: str) -> bool:
+    def confirm(self, question: str, *, refusal: str) -> bool:
         """Ask; no is the default.
 
         Args:
             question: without ``[y/N]``.
-            refusal: the error's sentence where nobody can be asked.
-            hint: the same command with ``--yes``.
+            refusal: the error's sentence where the question cannot be asked.
 
         Raises:
-            UsageError: there is nobody to ask.
+            UsageError: there is no terminal to ask on. Its hint is not the command with ``--yes``: pasted, it would confirm
+                what has not been answered.
         """
         if not self.can_ask():
-            raise UsageError(refusal, hint=hint)
+            raise UsageError(refusal, hint="add --yes, or run it in a terminal")
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")

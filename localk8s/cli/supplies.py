@@ -101,8 +101,8 @@ def delete(
     session.begin(quiet=quiet, verbose=verbose)
     if bool(names) == all_:
         raise UsageError("Name entries, or say --all.", hint="localk8s cache list")
-    refusal = "What was fetched and built would go, and there is nobody to ask."
-    if not yes and not session.confirm("Throw it away?", refusal=refusal, hint="localk8s cache delete --all --yes"):
+    refusal = "Refusing to delete cache entries without confirmation."
+    if not yes and not session.confirm("Throw it away?", refusal=refusal):
         return 1
     gone = throw_away(session.installation, names or ())
     write(f"{format_size(sum(each.size for each in gone))} thrown away.")

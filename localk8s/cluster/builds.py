@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from localk8s.cluster.wish import command_for
 from localk8s.drivers.base import (
     SupportsContainerd,
     SupportsDockerEnvironment,
@@ -20,6 +19,7 @@ from localk8s.drivers.base import (
     SupportsServices,
 )
 from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError
+from localk8s.model.hints import command
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver
@@ -71,7 +71,7 @@ class Builds:
         if not isinstance(driver, SupportsContainerd):
             raise NotSupportedError(
                 f"The {self.spec.driver} driver does not say how images get onto its nodes.",
-                hint=command_for("start", self.name, "--driver", "native"),
+                hint=command("start", "--driver", "native", cluster=self.name),
             )
         return Images(self.nodes(), driver.containerd(self.spec), self._machine, self._report)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from localk8s.cluster import host_names
 from localk8s.cluster.plan import choose_driver, first_error
-from localk8s.cluster.wish import Wish, command_for, new_spec
+from localk8s.cluster.wish import Wish, new_spec
 from localk8s.drivers.base import Driver, SupportsInstall, SupportsPrepare, SupportsSetup
 from localk8s.model.errors import CommandError, Localk8sError, PrerequisiteError
+from localk8s.model.hints import command
 from localk8s.model.names import DEFAULT_CLUSTER
 from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_size
@@ -72,7 +73,7 @@ def _records(installation: Installation) -> tuple[Finding, ...]:
             continue  # deleted meanwhile
         if not record.created:
             message = f'Cluster "{name}" was not made to its end.'
-            found.append(Finding(Severity.WARNING, "records", message, command_for("start", name)))
+            found.append(Finding(Severity.WARNING, "records", message, command("start", cluster=name)))
     return tuple(found)
 
 
@@ -157,9 +158,9 @@ def run_setup(installation: Installation, setup: Setup, report: Reporter, run: C
         CommandError: one of the commands failed.
         ArtifactError: something cannot be had.
     """
-    for command in setup.commands:
-        if code := run(command):
-            raise CommandError(command, code)
+    for argv in setup.commands:
+        if code := run(argv):
+            raise CommandError(argv, code)
     driver: Driver = installation.driver(setup.driver)
     if isinstance(driver, SupportsInstall):
         driver.install(report)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localk8s.cluster.wish import Wish, command_for, new_spec
+from localk8s.cluster.wish import Wish, new_spec
 from localk8s.drivers.base import Driver
 from localk8s.drivers.machines import SupportsInventory, SupportsRender
 from localk8s.model.errors import Localk8sError, NotSupportedError, UsageError
+from localk8s.model.hints import command
 
 if TYPE_CHECKING:
     from localk8s.model.spec import ClusterSpec
@@ -42,7 +43,8 @@ class Exports:
         if self.exists():
             if wish != Wish():
                 raise UsageError(
-                    f'Cluster "{self.name}" exists: its Vagrantfile is as it was made.', hint=command_for("render", self.name)
+                    f'Cluster "{self.name}" exists: its Vagrantfile is as it was made.',
+                    hint=command("render", cluster=self.name),
                 )
             return _renders(self._driver).render(self.spec)
         driver = self._renderer(wish)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from localk8s.cluster.wish import command_for
 from localk8s.helpers.hosts import blocks, hosts_file, with_block, write_hosts
 from localk8s.model.errors import PrerequisiteError
+from localk8s.model.hints import command
 from localk8s.model.progress import Reporter
 from localk8s.model.status import Finding, Severity
 from localk8s.system.files import write_atomic
@@ -68,4 +68,4 @@ def _places(installation: Installation, cluster: str) -> list[str]:
 
 def _removal(cluster: str, path: Path) -> str:
     other = [] if path == hosts_file() else ["--file", str(path)]
-    return f"sudo {command_for('hosts', cluster, '--remove', '--yes', *other)}"
+    return f"sudo {command('hosts', '--remove', *other, cluster=cluster)}"

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from localk8s.cluster import recipe
 from localk8s.cluster.leaving import finish_leaving, supports_nodes
 from localk8s.cluster.plan import refuse_dead_changes
-from localk8s.cluster.wish import command_for, with_unclaimed
+from localk8s.cluster.wish import with_unclaimed
 from localk8s.drivers.base import Driver, Feature, SupportsNodes, SupportsNodeStop
 from localk8s.model.errors import NotFoundError, NotSupportedError, PrerequisiteError, UsageError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeRole, NodeState, NodeStatus
 from localk8s.store.records import Record, Records
 
@@ -112,7 +113,7 @@ class Members:
             status = driver.inspect(spec)
             _known(status, node)
             if status.state in (ClusterState.STOPPED, ClusterState.INCOMPLETE):
-                raise WrongStateError(f'Cluster "{self.name}" is {status.state}.', hint=command_for("start", self.name))
+                raise WrongStateError(f'Cluster "{self.name}" is {status.state}.', hint=command("start", cluster=self.name))
             able.start_node(spec, node, report)
 
     @contextlib.contextmanager
@@ -160,10 +161,12 @@ def _ready_to_grow(status: ClusterStatus, record: Record) -> ClusterStatus:
     name = record.spec.name
     unfinished = len(status.nodes) < record.spec.nodes or bool(record.leaving) or not record.created
     if unfinished:
-        raise WrongStateError(f'An earlier change of cluster "{name}" is not finished.', hint=command_for("start", name))
+        raise WrongStateError(f'An earlier change of cluster "{name}" is not finished.', hint=command("start", cluster=name))
     control_plane = any(node.role is NodeRole.CONTROL_PLANE and node.state is NodeState.READY for node in status.nodes)
     if status.state not in _CAN_GROW or not control_plane:
-        raise WrongStateError(f'Cluster "{name}" is {status.state}: no node can be added now.', hint=command_for("start", name))
+        raise WrongStateError(
+            f'Cluster "{name}" is {status.state}: no node can be added now.', hint=command("start", cluster=name)
+        )
     return status
 
 
@@ -172,7 +175,7 @@ def _known(status: ClusterStatus, node: str) -> NodeStatus:
     if found is None:
         known = ", ".join(each.name for each in status.nodes) or "none"
         raise NotFoundError(
-            f'Cluster "{status.name}" has no node {node!r}: there are {known}.', hint=command_for("node list", status.name)
+            f'Cluster "{status.name}" has no node {node!r}: there are {known}.', hint=command("node list", cluster=status.name)
         )
     return found
 
@@ -183,7 +186,7 @@ def _may_leave(status: ClusterStatus, node: str) -> None:
     planes = [each for each in status.nodes if each.role is NodeRole.CONTROL_PLANE]
     if found.role is NodeRole.CONTROL_PLANE and len(planes) == 1:
         raise UsageError(
-            f"{node} is the only control plane: without it there is no cluster.", hint=command_for("delete", status.name)
+            f"{node} is the only control plane: without it there is no cluster.", hint=command("delete", cluster=status.name)
         )
 
 

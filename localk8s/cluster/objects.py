@@ -19,7 +19,7 @@ from localk8s.cluster.members import Members
 from localk8s.cluster.plan import Plan
 from localk8s.cluster.user_kubeconfig import kept, publish, withdraw
 from localk8s.cluster.uses import Uses
-from localk8s.cluster.wish import Choice, Wish, command_for, parse_wish
+from localk8s.cluster.wish import Choice, Wish, parse_wish
 from localk8s.drivers.base import Driver, SupportsKubectl, SupportsLogs
 from localk8s.model.errors import (
     Localk8sError,
@@ -27,6 +27,7 @@ from localk8s.model.errors import (
     NotSupportedError,
     PrerequisiteError,
 )
+from localk8s.model.hints import command
 from localk8s.model.names import DEFAULT_CLUSTER, check_cluster_name
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, SilentReporter
@@ -157,7 +158,7 @@ class Cluster(Uses, Builds, Members, Exports):
         try:
             spec = self._record.spec
         except CorruptRecordError as exc:
-            reason = f"{exc.message} {command_for('delete', self.name, '--yes')} clears it."
+            reason = f"{exc.message} {command('delete', cluster=self.name)} clears it."
             return ClusterStatus(self.name, "unknown", ClusterState.BROKEN, None, reasons=(reason,))
         try:
             status = self._driver.inspect(spec)
@@ -168,7 +169,7 @@ class Cluster(Uses, Builds, Members, Exports):
         return status if self._record.created else self._incomplete(status)
 
     def _nothing_there(self, spec: ClusterSpec) -> ClusterStatus:
-        go_on, clear = command_for("start", self.name), command_for("delete", self.name)
+        go_on, clear = command("start", cluster=self.name), command("delete", cluster=self.name)
         reason = f"Its machines are gone: {go_on} makes them anew, {clear} forgets it."
         state = ClusterState.BROKEN
         if not self._record.created:
@@ -176,7 +177,7 @@ class Cluster(Uses, Builds, Members, Exports):
         return ClusterStatus(self.name, spec.driver, state, spec.kubernetes_version, reasons=(reason,))
 
     def _incomplete(self, status: ClusterStatus) -> ClusterStatus:
-        go_on, clear = command_for("start", self.name), command_for("delete", self.name)
+        go_on, clear = command("start", cluster=self.name), command("delete", cluster=self.name)
         reason = f"Creating it was interrupted, or still goes on: {go_on} finishes, {clear} clears."
         return replace(status, state=ClusterState.INCOMPLETE, reasons=(reason, *status.reasons))
 
@@ -211,7 +212,7 @@ class Cluster(Uses, Builds, Members, Exports):
                 return node
         known = ", ".join(node.name for node in nodes) or "none"
         raise NotFoundError(
-            f'Cluster "{self.name}" has no node {name!r}: there are {known}.', hint=command_for("status", self.name)
+            f'Cluster "{self.name}" has no node {name!r}: there are {known}.', hint=command("status", cluster=self.name)
         )
 
     def kubeconfig(self) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from localk8s.cluster.wish import Choice, Wish, amended, command_for, new_spec, start_command, with_unclaimed
+from localk8s.cluster.wish import Choice, Wish, amended, new_spec, start_command, with_unclaimed
 from localk8s.drivers.base import Change, Driver
 from localk8s.model.errors import Localk8sError, NotFoundError, PrerequisiteError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterState, Finding, Severity
 from localk8s.store.records import Record
@@ -150,7 +151,7 @@ def _refuse_other_driver(recorded: ClusterSpec, wish: Wish) -> None:
         fresh = start_command(replace(recorded, driver=str(wish.driver), options={}))
         raise WrongStateError(
             f'Cluster "{recorded.name}" was created with the {recorded.driver} driver; asked for {wish.driver}.',
-            hint=f"{command_for('delete', recorded.name, '--yes')} && {fresh}",
+            hint=f"{command('delete', cluster=recorded.name)} && {fresh}",
         )
 
 
@@ -163,5 +164,5 @@ def refuse_dead_changes(recorded: ClusterSpec, wanted: ClusterSpec, changes: Seq
     wish = ", ".join(change.wanted + (f" ({change.reason})" if change.reason else "") for change in dead)
     raise WrongStateError(
         f'Cluster "{recorded.name}" was created with {was}; {wish} takes a new cluster.',
-        hint=f"{command_for('delete', recorded.name, '--yes')} && {start_command(wanted)}",
+        hint=f"{command('delete', cluster=recorded.name)} && {start_command(wanted)}",
     )

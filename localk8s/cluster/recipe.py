@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from localk8s.cluster.leaving import try_to_finish_leaving
 from localk8s.cluster.plan import Action, Plan, plan_existing, plan_new
 from localk8s.cluster.user_kubeconfig import publish, withdraw
-from localk8s.cluster.wish import Choice, Wish, command_for
+from localk8s.cluster.wish import Choice, Wish
 from localk8s.drivers.base import Driver, Feature, SupportsLogs
 from localk8s.model.errors import (
     InterruptedByUser,
@@ -26,6 +26,7 @@ from localk8s.model.errors import (
     PrerequisiteError,
     WrongStateError,
 )
+from localk8s.model.hints import command
 from localk8s.model.progress import Reporter, SilentReporter, Step
 from localk8s.model.quantities import MIB
 from localk8s.model.status import Severity
@@ -194,7 +195,7 @@ def _create(installation: Installation, plan: Plan, driver: Driver, options: Sta
         if isinstance(exc, Localk8sError) and exc.resumable:
             raise
         if options.keep_on_failure:
-            report.warn(f"What was made of it is kept; to clear it: {command_for('delete', spec.name, '--yes')}")
+            report.warn(f"What was made of it is kept; to clear it: {command('delete', cluster=spec.name)}")
         else:
             _take_back(installation, plan, driver, report, exc)
         raise
@@ -209,11 +210,11 @@ def _take_back(installation: Installation, plan: Plan, driver: Driver, report: R
             driver.delete(name, SilentReporter())
             step.finish_as("took back what was made")
     except (Localk8sError, OSError) as exc:
-        report.warn(f"It could not be taken back ({exc}): {command_for('delete', name, '--yes')}")
+        report.warn(f"It could not be taken back ({exc}): {command('delete', cluster=name)}")
         return
     installation.records.forget(name)
     if isinstance(cause, Localk8sError) and not cause.hint:
-        cause.hint = command_for("logs", name, "--run", "last")
+        cause.hint = command("logs", "--run", "last", cluster=name)
 
 
 def _let_components_speak(plan: Plan, driver: Driver) -> None:
@@ -304,8 +305,8 @@ def interrupted(step: str, name: str, verb: str) -> InterruptedByUser:
     where = f' at "{step}"' if step else ""
     if not verb:
         return InterruptedByUser(f"interrupted{where}.")
-    go_on = command_for(verb, name)
-    rest = f", {command_for('delete', name)} takes it away" if verb == "start" else ""
+    go_on = command(verb, cluster=name)
+    rest = f", {command('delete', cluster=name)} takes it away" if verb == "start" else ""
     return InterruptedByUser(f"interrupted{where}; nothing is lost: {go_on} goes on{rest}.")
 
 

@@ -9,9 +9,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from localk8s.cluster.wish import command_for
 from localk8s.drivers.base import Feature, SupportsDashboard
 from localk8s.model.errors import KubernetesError, NotSupportedError, WrongStateError
+from localk8s.model.hints import command
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver
@@ -215,7 +215,7 @@ class Uses:
         from localk8s.helpers.copy import copy, parse_place
 
         if not self._has(Feature.COPY):
-            raise NotSupportedError("This driver cannot copy files.", hint=command_for("ssh", self.name))
+            raise NotSupportedError("This driver cannot copy files.", hint=command("ssh", cluster=self.name))
         copy(parse_place(source), parse_place(target), self.node)
 
     def top(self) -> Usage:
@@ -286,7 +286,8 @@ class Uses:
         if ui in DRIVERS_OWN:
             if not isinstance(driver, SupportsDashboard) or driver.info.name != ui:
                 raise NotSupportedError(
-                    f"The {driver.info.name} driver does not bring {ui}'s dashboard.", hint=command_for("dashboard", self.name)
+                    f"The {driver.info.name} driver does not bring {ui}'s dashboard.",
+                    hint=command("dashboard", cluster=self.name),
                 )
             with contextlib.ExitStack() as stack:
                 with self._report.step("dashboard", f"starting {ui}'s dashboard") as step:
@@ -317,6 +318,6 @@ class Uses:
         except KubernetesError as exc:
             if exc.status is not None:
                 raise
-            raise WrongStateError(f'Cluster "{self.name}" does not answer.', hint=command_for("start", self.name)) from exc
+            raise WrongStateError(f'Cluster "{self.name}" does not answer.', hint=command("start", cluster=self.name)) from exc
         finally:
             client.close()

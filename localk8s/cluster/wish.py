@@ -14,7 +14,7 @@ from typing import Any
 
 from localk8s.drivers.base import Change
 from localk8s.model.errors import UsageError
-from localk8s.model.names import DEFAULT_CLUSTER
+from localk8s.model.hints import command
 from localk8s.model.quantities import format_size, parse_cpus, parse_size, size_argument
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec, NodeSize
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
@@ -200,7 +200,7 @@ _FIELDS: Mapping[str, Callable[[ClusterSpec], str]] = {
 
 def start_command(spec: ClusterSpec) -> str:
     """The ``localk8s start`` line that makes ``spec`` anew; what is the default is left out."""
-    arguments = ["localk8s", "start", *([] if spec.name == DEFAULT_CLUSTER else ["-c", spec.name]), "--driver", spec.driver]
+    arguments = ["--driver", spec.driver]
     if spec.nodes != 1:
         arguments += ["--nodes", str(spec.nodes)]
     if spec.control_planes != 1:
@@ -217,9 +217,4 @@ def start_command(spec: ClusterSpec) -> str:
         arguments += ["--kubernetes-version", str(spec.kubernetes_version)]
     for key, value in sorted(spec.options.items()):
         arguments += ["--driver-option", f"{key}={value}"]
-    return shlex.join(arguments)
-
-
-def command_for(verb: str, name: str, *arguments: str) -> str:
-    """``localk8s VERB`` for the cluster ``name``, the option left out for the default one."""
-    return shlex.join(["localk8s", *verb.split(), *([] if name == DEFAULT_CLUSTER else ["-c", name]), *arguments])
+    return command("start", *arguments, cluster=spec.name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localk8s.model.errors import ConfigError
+from localk8s.model.hints import set_bare_cluster
 
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
@@ -60,5 +61,7 @@ class Environment:
 
 
 def read_environment() -> Environment:
-    """The environment of this process as it is now."""
-    return Environment(dict(os.environ))
+    """The environment of this process as it is now; hints are spelled for a shell that has it."""
+    environment = Environment(dict(os.environ))
+    set_bare_cluster(environment.text("LOCALK8S_CLUSTER"))
+    return environment

@@ -141,7 +141,7 @@ def test_names_are_kept_in_a_block_of_ones_own(talking: Cluster, door: RealDoor,
     file.write_text("127.0.0.1\tlocalhost\n")
     address = door.do("ip").strip()
     assert f"{address}\tdefault.localk8s.test\n" in door.do("hosts")
-    assert "nobody can be asked" in door.fail("hosts", "--apply", "--file", str(file), code=2).splitlines()[-2]
+    assert "without confirmation" in door.fail("hosts", "--apply", "--file", str(file), code=2).splitlines()[-2]
     door.do("hosts", "--apply", "--yes", "--file", str(file))
     assert f"{address}\tshop.test\n" in file.read_text()
     door.do("hosts", "--remove", "--yes", "--file", str(file))

@@ -51,13 +51,13 @@ def test_what_cannot_be_taken_out_is_said_with_what_takes_it_out(
     monkeypatch.setattr("localk8s.helpers.hosts.write_atomic", refuse)
     ran = door("delete", "--yes")
     assert ran.code == 0, ran
-    assert f"Names of the cluster remain in {table}: sudo localk8s hosts --remove --yes" in ran.err
+    assert f"Names of the cluster remain in {table}: sudo localk8s hosts --remove" in ran.err
 
 
 def test_doctor_tells_about_names_of_clusters_that_are_not_here(door: Door, table: Path) -> None:
     found = door("doctor", "--driver", "fake", "-o", "json").json["items"]
     said = {item["message"]: item["fix"] for item in found}
-    assert said[f'{table} has names of cluster "other", which is not here.'] == "sudo localk8s hosts -c other --remove --yes"
+    assert said[f'{table} has names of cluster "other", which is not here.'] == "sudo localk8s hosts -c other --remove"
     assert not any('"default"' in message for message in said)
 
 

@@ -181,11 +181,20 @@ def test_delete_leaves_nothing(door: Door) -> None:
     assert (again.code, again.out, again.err) == (0, 'There is no cluster "default": nothing to delete.\n', "")
 
 
+def test_hints_hit_the_cluster_they_are_about_also_where_a_variable_selects_another(door: Door) -> None:
+    door("start", "-c", "work")
+    door("start", "--keep-on-failure", LOCALK8S_FAKE_FAIL="init")
+    ran = door("start", "-c", "default", "--driver", "native", LOCALK8S_CLUSTER="work")
+    assert "hint: localk8s delete -c default && localk8s start -c default --driver native" in ran.err
+    assert "hint: localk8s delete && localk8s start --driver native" in door("start", "--driver", "native").err
+
+
 def test_delete_asks_nobody_and_refuses(door: Door) -> None:
     door("start")
     ran = door("delete")
     assert_one_sentence(ran, {2})
-    assert "  hint: localk8s delete --yes\n" in ran.err
+    assert "without confirmation" in ran.err
+    assert "  hint: add --yes, or run it in a terminal\n" in ran.err
     assert door("status").code == 0
 
 
@@ -279,7 +288,7 @@ class TestFailure:
     def test_is_kept_when_asked_to(self, door: Door) -> None:
         ran = door("start", "--keep-on-failure", LOCALK8S_FAKE_FAIL="init")
         assert ran.code == 1
-        assert "localk8s delete --yes" in ran.err
+        assert "localk8s delete\n" in ran.err
         status = door("status", "-o", "json")
         assert (status.code, status.json["state"]) == (4, "incomplete")
         assert door("start").code == 0
@@ -296,7 +305,7 @@ class TestFailure:
         ran = door("start", LOCALK8S_FAKE_FAIL="init,delete")
         assert_one_sentence(ran, {1})
         assert "failed at init" in ran.err
-        assert "localk8s delete --yes" in ran.err
+        assert "localk8s delete\n" in ran.err
         assert door("status").code == 4
         assert door("delete", "--yes").code == 0
         assert door.files == set()
@@ -342,8 +351,10 @@ class TestDrift:
         ran = door("start", option, value)
         assert_one_sentence(ran, {4})
         hint = next(line.removeprefix("  hint: ") for line in ran.err.splitlines() if line.startswith("  hint: "))
-        for command in hint.split(" && "):
-            assert door(*shlex.split(command)[1:]).code == 0
+        delete, start = (shlex.split(command)[1:] for command in hint.split(" && "))
+        assert door(*delete).code == 2, "pasted without a terminal it asks in vain"
+        assert door(*delete, "--yes").code == 0
+        assert door(*start).code == 0
         assert door("start", option, value).out == 'Cluster "default" is already running.\n'
         assert door("status", "-o", "json").json["nodes"][0]["memoryBytes"] == 3 * 1024**3
 
@@ -351,7 +362,7 @@ class TestDrift:
         door("start")
         ran = door("start", "--driver", "native")
         assert_one_sentence(ran, {4})
-        assert "localk8s delete --yes && localk8s start --driver native" in ran.err
+        assert "localk8s delete && localk8s start --driver native" in ran.err
 
     def test_an_exported_variable_does_not_retarget_a_cluster(self, door: Door) -> None:
         door("start")
@@ -375,7 +386,7 @@ def test_a_corrupt_record_hides_nothing_and_can_be_deleted(door: Door, damage: s
     assert [(item["name"], item["state"]) for item in listed] == [("bad", "broken"), ("good", "running")]
     status = door("status", "-c", "bad", "-o", "json")
     assert (status.code, status.json["state"]) == (4, "broken")
-    assert "localk8s delete -c bad --yes" in status.json["reasons"][0]
+    assert "localk8s delete -c bad" in status.json["reasons"][0]
     assert_one_sentence(door("start", "-c", "bad"), {4})
     assert "cannot be read" in door("doctor", "--driver", "fake").out
     assert door("delete", "-c", "bad", "--yes").code == 0
