@@ -12,6 +12,7 @@ import typer
 from localk8s.cli.options import ClusterName, Namespace, Output, Quiet, Verbose
 from localk8s.cli.output import Format, document, show
 from localk8s.cli.session import Session
+from localk8s.model.addresses import check_address, parse_addresses, reaches_beyond_this_host
 from localk8s.model.errors import UsageError
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
@@ -57,11 +58,12 @@ def port_forward(
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if not ports:
         raise UsageError("There is no port to forward.", hint="localk8s port-forward svc/web 8080:80")
+    addresses = parse_addresses(address)
     with session.cluster.port_forward(
         target,
         *ports,
         namespace=namespace,
-        addresses=[each.strip() for each in address.split(",")],
+        addresses=addresses,
         direct=False if through_api else None,
         tell=complain,
     ) as forward:
@@ -107,7 +109,9 @@ def proxy(
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
         raise UsageError(f"--port {port!r} is no port.", hint="localk8s proxy --port 0")
-    with session.cluster.proxy(address=address, port=int(port), commands=commands) as served:
+    with session.cluster.proxy(address=check_address(address), port=int(port), commands=commands) as served:
+        if reaches_beyond_this_host(check_address(address)):
+            complain("Whoever reaches this port is the cluster's administrator.")
         content = document("Proxy", {"cluster": session.name, "url": served.url})
         show(session.format, table=served.url, content=content, names=[served.url])
         return until_interrupted(session)

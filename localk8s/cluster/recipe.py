@@ -247,9 +247,19 @@ def delete(installation: Installation, name: str, report: Reporter) -> bool:
         known = name in installation.records.names()
         for driver in _concerned(installation, name, known=known):
             driver.delete(name, watched if known else SilentReporter())
-        withdraw(installation, name)
+        _withdraw_entries(installation, name, report)
         installation.records.remove(name)
         return known
+
+
+def _withdraw_entries(installation: Installation, name: str, report: Reporter) -> None:
+    """Take its entries out of the user's kubeconfig. Its machines are gone, so that a file is unusable is only a warning."""
+    try:
+        with clear_errors():
+            withdraw(installation, name)
+    except Localk8sError as exc:
+        later = command_for("kubeconfig", name, "--remove")
+        report.warn(f"Entries of the cluster remain in your kubeconfig: {exc.message} Once it is usable: {later}")
 
 
 def _concerned(installation: Installation, name: str, *, known: bool) -> Iterator[Driver]:

@@ -6,6 +6,7 @@ Gives lines, prints nothing.
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _AGAIN = 0.5
 """Seconds until a log that ended is asked for again, while its pod is there."""
 _MOST_WAITING = 10_000
 """Lines that wait for a slow reader, before the senders wait too."""
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,33 +147,53 @@ class LogFollower:
                 threading.Thread(target=self._follow, args=arguments, name="pod-log", daemon=True).start()
 
     def _follow(self, pod: Item, container: str, gone: threading.Event) -> None:
-        since, tail = "", self._tail
+        place, tail = _Place(), self._tail
         while True:
             try:
-                since = self._read(pod, container, since, tail)
+                self._read(pod, container, place, tail)
             except KubernetesError as exc:
                 if exc.status == 404 and gone.is_set():
                     break
-            if since:
+            if place.since:
                 tail = 0  # from here on by time, so that nothing is lost and nothing comes twice
             if gone.wait(_AGAIN) or self._closed.is_set():
                 break
         self._client.close()
 
-    def _read(self, pod: Item, container: str, since: str, tail: int) -> str:
-        """One stream to its end; returns the time of the last line."""
-        query = {"sinceTime": since} if since else {"tailLines": tail}
+    def _read(self, pod: Item, container: str, place: _Place, tail: int) -> None:
+        """One stream to its end, from ``place`` on, which moves along."""
+        query = {"sinceTime": place.since} if place.since else {"tailLines": tail}
         path = _log_path(pod, container, follow=True, timestamps=True, **query)
         with self._client.stream(path) as stream:
             self._streams.add(stream)
             try:
                 for raw in stream:
-                    stamp, _, text = raw.decode("utf-8", "replace").partition(" ")
-                    if stamp > since and not self._closed.is_set():
-                        since = stamp
-                        self._lines.put(LogLine(pod["metadata"]["name"], container, text.rstrip("\r")))
+                    text = place.take(raw.decode("utf-8", "replace").rstrip("\r"))
+                    if text is not None and not self._closed.is_set():
+                        self._lines.put(LogLine(pod["metadata"]["name"], container, text))
             except KubernetesError:
-                return since
+                return
             finally:
                 self._streams.discard(stream)
-        return since
+
+
+class _Place:
+    """How far a container's log has been read, by the time of its lines."""
+
+    def __init__(self) -> None:
+        self.since = ""
+        self._remark = ""
+
+    def take(self, line: str) -> str | None:
+        """The text of a line that was not read yet; None for one that was.
+
+        What the kubelet says of its own has no time ("unable to retrieve container logs"): it passes once in a row.
+        """
+        stamp, _, text = line.partition(" ")
+        if not _STAMP.fullmatch(stamp):
+            repeated, self._remark = line == self._remark, line
+            return None if repeated else line
+        if stamp <= self.since:
+            return None
+        self.since, self._remark = stamp, ""
+        return text

@@ -17,6 +17,7 @@ from localk8s.helpers.port_forward_pipes import LocalSide, PodSide, SocketSide
 from localk8s.helpers.port_forward_targets import PodPort, PodSource, PortPair, Target
 from localk8s.kube.rest import RestClient
 from localk8s.kube.streams import PortStream, open_port_stream
+from localk8s.model.addresses import check_addresses
 from localk8s.model.errors import KubernetesError, PrerequisiteError, UsageError
 
 _DIRECT = 0.7
@@ -62,13 +63,16 @@ class PortForward:
         client: of the cluster's API.
         target: what is forwarded to.
         ports: which ports; local port 0 takes any free one.
-        addresses: local IP addresses to listen on.
+        addresses: local IP addresses to listen on, each once.
         direct: whether this host reaches pod addresses by itself (``Feature.HOST_ROUTES``).
         tell: told in a sentence about each connection that could not be served; in another thread.
 
+    Raises:
+        UsageError: an address is not an IP address, or is repeated.
+
     Raises (on entering):
         NotFoundError: there is no such target.
-        UsageError: the service has no such port; an address is none of this host.
+        UsageError: the service has no such port; an address is not one of this host.
         PrerequisiteError: a local port is taken.
         KubernetesError: the API refused, or gave no answer.
     """
@@ -85,7 +89,7 @@ class PortForward:
     ) -> None:
         self._client = client
         self._pairs = tuple(ports)
-        self._addresses = tuple(addresses)
+        self._addresses = check_addresses(addresses)
         self._direct = direct
         self._tell = tell or (lambda sentence: None)
         self._source = PodSource(client, target, self._pod_gone)
@@ -151,7 +155,7 @@ class PortForward:
             if exc.errno is not None and port and _in_use(exc):
                 hint = f"localk8s port-forward {self._source.target} 0:{pair.remote}"
                 raise PrerequisiteError(f"Port {port} on {address} is taken.", hint=hint) from exc
-            raise UsageError(f"{address!r} is no address of this host.", hint="--address 127.0.0.1") from exc
+            raise UsageError(f"{address} is not an address of this host.", hint="--address 127.0.0.1") from exc
 
     async def _end(self) -> None:
         for server in self._servers:

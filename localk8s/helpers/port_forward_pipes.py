@@ -98,7 +98,7 @@ class SocketSide(asyncio.Protocol):
 
     def end(self, *, clean: bool) -> None:
         """See ``Side``."""
-        if self._transport is not None:
+        if self._transport is not None and not self.lost:  # asyncio may not be told to abort what is gone already
             self._transport.close() if clean else self._transport.abort()
 
 

@@ -1,104 +1,43 @@
 """The API server on a local port without its credentials: for programs that speak plain HTTP, and for ``curl``.
 
-Refuses what a web page in a browser could make it do: other Host names (DNS rebinding), requests from other sites, and by
-default running commands in pods. Prints nothing.
+HTTP is h11's, so that what is judged is what the API server reads: one request a connection, nothing smuggled behind it.
+``proxy_filter`` judges what is handed on. ``kubectl proxy`` would not do: it serves requests of web pages. Prints nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import re
 import threading
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from localk8s.helpers.proxy_filter import Refusal, Request, judge
 from localk8s.kube.endpoint import Endpoint
+from localk8s.model.addresses import check_address
 from localk8s.model.errors import PrerequisiteError, UsageError
+
+if TYPE_CHECKING:
+    import h11
 
 _LONGEST_HEAD = 65536
 _PIECE = 262144
-_COMMANDS = re.compile(r"/pods/[^/]+/(exec|attach)\b")
-_DROPPED = frozenset({"host", "connection", "authorization", "keep-alive", "proxy-connection", "origin", "referer"})
+_DROPPED = frozenset({"host", "connection", "authorization", "keep-alive", "proxy-connection", "origin", "referer", "expect"})
+"""Headers of a request that are not handed on."""
+_UPGRADED = 101
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The head of an HTTP request."""
+def upstream_request(request: Request, endpoint: Endpoint) -> h11.Request:
+    """The request as it goes to the API server: with the cluster's identity, and none of the client's."""
+    import h11
 
-    method: str
-    target: str
-    headers: tuple[tuple[str, str], ...]
-
-    def header(self, name: str) -> str:
-        """The first header of that name (lower case); empty when there is none."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a request is not handed on."""
-
-    status: str
-    reason: str
-
-
-def parse_head(head: bytes) -> Request | None:
-    """The head of a request; None when it is none."""
-    first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or not words[1].startswith("/") or not words[2].startswith("HTTP/1."):
-        return None
-    headers = []
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or "\n" in value or "\r" in value:
-            return None
-        headers.append((name, value.strip()))
-    return Request(words[0], words[1], tuple(headers))
-
-
-def is_local_host(host: str) -> bool:
-    """Whether a Host header names this machine by an address or as ``localhost``, which no rebinding can do."""
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name.lower() in ("localhost", "localhost.")
-    return True
-
-
-def judge(request: Request, *, commands: bool) -> Refusal | None:
-    """Why a request is not handed on; None when it is.
-
-    Args:
-        request: its head.
-        commands: whether commands may be run in pods.
-    """
-    if not is_local_host(request.header("host")):
-        return Refusal("403 Forbidden", "This Host is not served.")
-    if request.header("sec-fetch-site") in ("cross-site", "same-site"):
-        return Refusal("403 Forbidden", "Requests of other sites are not served.")
-    origin = request.header("origin")
-    if origin and origin.partition("://")[2] != request.header("host"):
-        return Refusal("403 Forbidden", "Requests of other sites are not served.")
-    if not commands and _COMMANDS.search(request.target.partition("?")[0]):
-        return Refusal("403 Forbidden", "Commands in pods are not served: localk8s proxy --commands")
-    return None
-
-
-def upstream_head(request: Request, endpoint: Endpoint) -> bytes:
-    """The head as it goes to the API server."""
-    upgrade = request.header("upgrade")
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    kept = [(name, value) for name, value in request.headers if name.lower() not in _DROPPED]
+    kept = [(name, value) for name, value in request.headers if name not in _DROPPED]
     kept += [
         ("Host", f"{host}:{endpoint.port}"),
-        ("Connection", "Upgrade" if upgrade else "close"),
+        ("Connection", "Upgrade" if request.header("upgrade") else "close"),
         *endpoint.headers().items(),
     ]
-    lines = [f"{request.method} {endpoint.prefix}{request.target} HTTP/1.1", *(f"{name}: {value}" for name, value in kept)]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return h11.Request(method=request.method, target=f"{endpoint.prefix}{request.target}", headers=kept)
 
 
 class ApiProxy:
@@ -110,14 +49,14 @@ class ApiProxy:
         port: 0 for any that is free.
         commands: whether commands may be run in pods (exec, attach).
 
-    Raises (on entering):
-        PrerequisiteError: the port is taken.
-        UsageError: the address is none of this host.
+    Raises:
+        UsageError: the address is not an IP address; on entering: it is not one of this host.
+        PrerequisiteError: on entering: the port is taken.
     """
 
     def __init__(self, endpoint: Endpoint, *, address: str = "127.0.0.1", port: int = 0, commands: bool = False) -> None:
         self._endpoint = endpoint
-        self._address = address
+        self._address = check_address(address)
         self._wanted = port
         self._commands = commands
         self._loop = asyncio.new_event_loop()
@@ -148,14 +87,16 @@ class ApiProxy:
         self._loop.close()
 
     async def _listen(self) -> int:
-        try:
-            self._server = await asyncio.start_server(self._accepted, self._address, self._wanted, limit=_LONGEST_HEAD)
-        except OSError as exc:
-            import errno
+        import errno
 
+        try:
+            self._server = await asyncio.start_server(self._accepted, self._address, self._wanted)
+        except OSError as exc:
             if exc.errno == errno.EADDRINUSE:
                 raise PrerequisiteError(f"Port {self._wanted} is taken.", hint="localk8s proxy --port 0") from exc
-            raise UsageError(f"{self._address!r} is no address of this host.", hint="--address 127.0.0.1") from exc
+            if exc.errno in (errno.EACCES, errno.EPERM):
+                raise PrerequisiteError(f"Port {self._wanted} requires root.", hint="localk8s proxy --port 0") from exc
+            raise UsageError(f"{self._address} is not an address of this host.", hint="--address 127.0.0.1") from exc
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -177,54 +118,143 @@ class ApiProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import h11
+
+        client = _Peer(h11.SERVER, reader, writer)
         try:
-            request = parse_head(await reader.readuntil(b"\r\n\r\n"))
-            refusal = Refusal("400 Bad Request", "This is no HTTP request.") if request is None else None
-            if request is not None:
-                refusal = judge(request, commands=self._commands)
-            if refusal is not None or request is None:
-                await _say(writer, refusal or Refusal("400 Bad Request", ""))
-                return
-            await self._hand_on(request, reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the client went away, or never was one
+            await self._answer(client)
+        except h11.RemoteProtocolError as exc:
+            with contextlib.suppress(OSError, h11.LocalProtocolError):
+                await client.refuse(Refusal(exc.error_status_hint, "This is not an HTTP request."))
+        except (OSError, h11.LocalProtocolError):
+            pass  # the client went away
         finally:
             self._writers.discard(writer)
             writer.close()
 
-    async def _hand_on(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, client: _Peer) -> None:
+        import h11
+
+        head = await client.receive()
+        if not isinstance(head, h11.Request):
+            return
+        request = Request(
+            head.method.decode("latin-1"),
+            head.target.decode("latin-1"),
+            tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers),
+        )
+        refusal = judge(request, commands=self._commands)
+        if refusal is None:
+            await self._hand_on(request, client)
+        else:
+            await client.refuse(refusal)
+
+    async def _hand_on(self, request: Request, client: _Peer) -> None:
+        import h11
+
         endpoint = self._endpoint
         name = (endpoint.server_name or endpoint.host) if endpoint.tls else None
         try:
-            far_reader, far_writer = await asyncio.open_connection(
-                endpoint.host, endpoint.port, ssl=endpoint.tls, server_hostname=name
-            )
+            reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.tls, server_hostname=name)
         except OSError:
-            await _say(writer, Refusal("502 Bad Gateway", "The Kubernetes API does not answer."))
+            await client.refuse(Refusal(502, "The Kubernetes API does not answer."))
             return
-        self._writers.add(far_writer)
-        upward: asyncio.Task[None] | None = None
+        self._writers.add(writer)
         try:
-            far_writer.write(upstream_head(request, endpoint))
-            upward = self._loop.create_task(_copy(reader, far_writer))
-            await _copy(far_reader, writer)
+            await _relay(client, _Peer(h11.CLIENT, reader, writer), upstream_request(request, endpoint))
         finally:
-            if upward is not None:
-                upward.cancel()
-                await asyncio.gather(upward, return_exceptions=True)
-            self._writers.discard(far_writer)
-            far_writer.transport.abort()
+            self._writers.discard(writer)
+            writer.transport.abort()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class _Peer:
+    """One end of a relayed request: h11's state machine on a connection."""
+
+    def __init__(self, role: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import h11
+
+        self.http = h11.Connection(role, max_incomplete_event_size=_LONGEST_HEAD)
+        self.reader = reader
+        self.writer = writer
+
+    async def receive(self) -> Any:
+        import h11
+
+        while (event := self.http.next_event()) is h11.NEED_DATA:
+            if self.http.they_are_waiting_for_100_continue:
+                await self.send(h11.InformationalResponse(status_code=100, headers=[]))
+            self.http.receive_data(await self.reader.read(_PIECE))
+        return event
+
+    async def send(self, event: Any) -> None:
+        if piece := self.http.send(event):
+            self.writer.write(piece)
+            await self.writer.drain()
+
+    async def refuse(self, refusal: Refusal) -> None:
+        import h11
+
+        body = f"{refusal.reason}\n".encode()
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        await self.send(h11.Response(status_code=refusal.status, headers=headers))
+        await self.send(h11.Data(data=body))
+        await self.send(h11.EndOfMessage())
+
+
+async def _relay(client: _Peer, server: _Peer, request: h11.Request) -> None:
+    """One request to the server and its answer back; what is upgraded becomes a tunnel."""
+    import h11
+
+    await server.send(request)
+    upward = asyncio.ensure_future(_send_body(client, server))
+    try:
+        while not isinstance(event := await server.receive(), h11.EndOfMessage):
+            if isinstance(event, h11.InformationalResponse) and event.status_code == _UPGRADED:
+                await upward
+                await client.send(event)
+                await _tunnel(client, server)
+                return
+            if isinstance(event, h11.Response):
+                kept = [(name, value) for name, value in event.headers.raw_items() if name.lower() != b"connection"]
+                event = h11.Response(status_code=event.status_code, headers=[*kept, (b"Connection", b"close")])
+            if isinstance(event, h11.ConnectionClosed):
+                return
+            if not isinstance(event, h11.InformationalResponse):
+                await client.send(event)
+        await client.send(event)
+    except h11.RemoteProtocolError as exc:
+        raise ConnectionError(str(exc)) from exc  # the server broke off: so does the answer
+    finally:
+        upward.cancel()
+        await asyncio.gather(upward, return_exceptions=True)
+
+
+async def _send_body(client: _Peer, server: _Peer) -> None:
+    import h11
+
+    try:
+        while not isinstance(event := await client.receive(), h11.EndOfMessage):
+            await server.send(event)
+        await server.send(event)
+    except (OSError, h11.ProtocolError):
+        server.writer.transport.abort()  # half a request gets no answer
+
+
+async def _tunnel(client: _Peer, server: _Peer) -> None:
+    """Bytes both ways, until either end has nothing more to say."""
+    ways = [asyncio.ensure_future(_copy(*ends)) for ends in ((client, server), (server, client))]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _copy(source: _Peer, target: _Peer) -> None:
+    piece = source.http.trailing_data[0]
     with contextlib.suppress(OSError):
-        while piece := await reader.read(_PIECE):
-            writer.write(piece)
-            await writer.drain()
-
-
-async def _say(writer: asyncio.StreamWriter, refusal: Refusal) -> None:
-    body = f"{refusal.reason}\n".encode()
-    head = f"HTTP/1.1 {refusal.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    writer.write(head.encode() + body)
-    await writer.drain()
+        while piece := piece or await source.reader.read(_PIECE):
+            target.writer.write(piece)
+            await target.writer.drain()
+            piece = b""

@@ -72,7 +72,8 @@ def merge_into_user(
     """Put the current context of ``kubeconfig_text`` into the user's kubeconfig, as ``localk8s-NAME``.
 
     Each entry replaces the one of that name in the first file that has it; new ones go to the first file that exists, or
-    to the last of the list when none does. The file as it was is kept as ``FILE.bak``. Doing it again changes nothing.
+    to the last of the list when none does. The file as it was is kept as ``FILE.localk8s.bak``. Doing it again changes
+    nothing.
 
     Args:
         name: the cluster's name.
@@ -161,9 +162,9 @@ def _clean_copy(copy: Path, context: str) -> None:
 
 
 def _copy_of(path: Path) -> Path:
-    """Where the file as it was before a merge is kept."""
+    """Where the file as it was before a merge is kept: under a name that no user has a file of."""
     path = path.resolve()
-    return path.with_name(f"{path.name}.bak")
+    return path.with_name(f"{path.name}.localk8s.bak")
 
 
 def _merge(files: list[_File], target: _File, entries: Entries) -> list[_File]:

@@ -180,7 +180,8 @@ def holds(document: Document, section: str, name: str) -> bool:
 def is_ours(content: object) -> bool:
     """Whether an entry's content bears our mark."""
     extensions = content.get("extensions") if isinstance(content, MutableMapping) else None
-    return any(isinstance(entry, MutableMapping) and entry.get("name") == MARK for entry in extensions or ())
+    listed = extensions if isinstance(extensions, list) else []
+    return any(isinstance(entry, MutableMapping) and entry.get("name") == MARK for entry in listed)
 
 
 def _trouble(loaded: object) -> str:

@@ -146,7 +146,7 @@ class PortStream(asyncio.Protocol):
         """Asked, when the pod was never reached, to have what was sent go elsewhere; false: the connection ends."""
         self._sent: bytearray | None = bytearray()
         self._early: list[Frame] = []
-        self._sent_fin = self._got_fin = False
+        self._sent_fin = self._got_fin = self._lost = False
 
     @property
     def failure(self) -> str:
@@ -243,6 +243,7 @@ class PortStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The API server closed."""
+        self._lost = True
         if not self._opened.done():
             self._opened.set_exception(KubernetesError("The API server closed the connection."))
         if self._peer is not None:
@@ -291,7 +292,7 @@ class PortStream(asyncio.Protocol):
 
     def end(self, *, clean: bool) -> None:
         """See ``Side``."""
-        if self._transport is None:
+        if self._transport is None or self._lost:
             return
         if not clean:
             self._transport.abort()

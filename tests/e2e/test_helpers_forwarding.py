@@ -153,7 +153,7 @@ def test_what_cannot_be_forwarded_is_said(web: Cluster) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(PrerequisiteError, match="taken"), web.port_forward("svc/web", f"{port}:80"):
             pass
-    with pytest.raises(UsageError, match="no address"), web.port_forward("svc/web", "0:80", addresses=["192.0.2.1"]):
+    with pytest.raises(UsageError, match="not an address"), web.port_forward("svc/web", "0:80", addresses=["192.0.2.1"]):
         pass
     assert not [thread for thread in threading.enumerate() if thread.name in ("port-forward", "live-list")]
 

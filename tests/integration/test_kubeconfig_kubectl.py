@@ -229,6 +229,6 @@ def test_root_with_anothers_home_leaves_the_files_to_their_owner(public_director
     os.chown(home, 65534, 65534)
     path = merge_into_user(OURS, "default", switch=True, environment={"HOME": str(home)})
     merge_into_user(OURS, "second", switch=True, environment={"HOME": str(home)})
-    for made in (path, path.parent, path.with_name("config.bak")):
+    for made in (path, path.parent, path.with_name("config.localk8s.bak")):
         assert made.stat().st_uid == 65534
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

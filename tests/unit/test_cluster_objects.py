@@ -183,6 +183,24 @@ class TestOrder:
         assert (tmp_path / "kubeconfig").read_text() == "{damaged"
         assert Cluster(installation=make()).status().state is ClusterState.RUNNING
 
+    @pytest.mark.parametrize(
+        "text", ["localk8s-default: [", "clusters: [{name: localk8s-default, cluster: {extensions: 3}}]", "localk8s-default"]
+    )
+    def test_an_unusable_user_kubeconfig_does_not_keep_a_cluster_from_going(
+        self, make: Make, tmp_path: Path, text: str
+    ) -> None:
+        report = RecordingReporter()
+        cluster = Cluster(installation=make(), report=report)
+        cluster.start(merge=False)
+        (tmp_path / "kubeconfig").write_text(text)
+        assert cluster.delete() is True
+        assert Clusters(make()).names() == ()
+        assert cluster.delete() is False
+        assert (tmp_path / "kubeconfig").read_text() == text
+        told = [warning for warning in report.warnings if "remain in your kubeconfig" in warning]
+        assert bool(told) is ("extensions" not in text)
+        assert all("localk8s kubeconfig --remove" in warning for warning in told)
+
     def test_past_support_is_said_once(self, make: Make) -> None:
         report = RecordingReporter()
         cluster = Cluster(installation=make(), report=report)

@@ -176,3 +176,37 @@ def test_nothing_is_read_before_there_is_somewhere_to_put_it(attached: bool) -> 
         return transport.reading
 
     assert asyncio.run(connect()) is attached
+
+
+class Slow(asyncio.Protocol):
+    """A far end that reads only when it is let."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        transport.pause_reading()  # type: ignore[attr-defined]
+
+
+def test_ending_at_ctrl_c_what_was_closed_and_lost_before() -> None:
+    """With bytes still on their way at the close, asyncio ends in an AttributeError when told to abort afterwards."""
+
+    async def connect() -> None:
+        loop = asyncio.get_running_loop()
+        far: list[Slow] = []
+        server = await loop.create_server(lambda: far.append(Slow()) or far[-1], "127.0.0.1", 0)  # type: ignore[func-returns-value]
+        port = server.sockets[0].getsockname()[1]
+        _, side = await loop.create_connection(PodSide, "127.0.0.1", port)
+        side.write(b"x" * 20_000_000)
+        side.end(clean=True)
+        while not far:
+            await asyncio.sleep(0)
+        far[0].transport.resume_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            while not side.lost:
+                await asyncio.sleep(0.01)
+        side.end(clean=False)
+        side.end(clean=True)
+        far[0].transport.close()
+        server.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(connect())

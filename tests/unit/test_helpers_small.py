@@ -1,9 +1,7 @@
-"""Hosts, proxy, cp, top, logs: what they render, parse and refuse."""
+"""Hosts, cp, top, logs: what they render, parse and refuse."""
 
 from __future__ import annotations
 
-import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,7 @@ from localk8s.cli.observing import bar
 from localk8s.cli.pod_logs import last_run
 from localk8s.helpers.copy import Place, copy, parse_place
 from localk8s.helpers.hosts import HostEntry, ingress_entries, with_block, write_hosts
-from localk8s.helpers.proxy import ApiProxy, is_local_host, judge, parse_head, upstream_head
 from localk8s.helpers.top import parse_summary, quantity
-from localk8s.kube.endpoint import Endpoint
 from localk8s.model.errors import PrerequisiteError, UsageError
 from localk8s.system.process import HostRunner
 
@@ -67,81 +63,6 @@ def test_hosts_of_root_are_not_touched_without_a_way_to_ask(tmp_path: Path, monk
     with pytest.raises(PrerequisiteError, match="root") as caught:
         write_hosts(tmp_path / "hosts", "new\n", HostRunner(), can_ask=False)
     assert caught.value.hint.startswith("sudo localk8s hosts")
-
-
-@pytest.mark.parametrize(
-    ("host", "local"),
-    [
-        ("localhost", True),
-        ("127.0.0.1:8001", True),
-        ("[::1]:8001", True),
-        ("evil.com", False),
-        ("127.0.0.1.evil.com:80", False),
-        ("", False),
-    ],
-)
-def test_hosts_that_no_rebinding_reaches(host: str, local: bool) -> None:
-    assert is_local_host(host) is local
-
-
-def _request(*lines: str, target: str = "/version") -> bytes:
-    return ("\r\n".join([f"GET {target} HTTP/1.1", *lines]) + "\r\n\r\n").encode()
-
-
-@pytest.mark.parametrize(
-    ("lines", "target", "served"),
-    [
-        (("Host: localhost:1",), "/version", True),
-        (("Host: evil.com",), "/version", False),
-        ((), "/version", False),
-        (("Host: localhost:1", "Origin: http://evil.com"), "/version", False),
-        (("Host: localhost:1", "Origin: http://localhost:1"), "/version", True),
-        (("Host: localhost:1", "Sec-Fetch-Site: cross-site"), "/version", False),
-        (("Host: localhost:1",), "/api/v1/namespaces/a/pods/b/exec?command=sh", False),
-        (("Host: localhost:1",), "/api/v1/namespaces/a/pods/exec-me/log", True),
-    ],
-)
-def test_what_the_proxy_hands_on(lines: tuple[str, ...], target: str, served: bool) -> None:
-    request = parse_head(_request(*lines, target=target))
-    assert request is not None
-    assert (judge(request, commands=False) is None) is served
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"\r\n\r\n",
-        b"GET http://x/ HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/2\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
-    ],
-)
-def test_what_is_no_request(head: bytes) -> None:
-    assert parse_head(head) is None
-
-
-def test_the_proxy_speaks_with_the_clusters_identity_only() -> None:
-    request = parse_head(_request("Host: localhost", "Authorization: Bearer stolen", "Accept: */*", "Connection: keep-alive"))
-    assert request is not None
-    head = upstream_head(request, Endpoint("10.0.0.1", 6443, authorization="Bearer own")).decode()
-    assert "stolen" not in head
-    assert "Authorization: Bearer own\r\n" in head
-    assert "Connection: close\r\n" in head
-    assert head.startswith("GET /version HTTP/1.1\r\n")
-
-
-def test_the_proxy_says_when_nobody_is_behind_it_and_leaves_no_thread() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with ApiProxy(Endpoint("127.0.0.1", port)) as proxy:
-        with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=5) as client:
-            client.sendall(_request("Host: localhost"))
-            assert client.recv(100).startswith(b"HTTP/1.1 502")
-        taken = int(proxy.url.rpartition(":")[2])
-        with pytest.raises(PrerequisiteError, match="taken"), ApiProxy(Endpoint("127.0.0.1", port), port=taken):
-            pass
-    assert not [thread for thread in threading.enumerate() if thread.name == "api-proxy"]
 
 
 def test_places() -> None:

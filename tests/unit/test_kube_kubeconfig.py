@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,8 @@ def test_everything_of_others_is_kept(home: dict[str, str], config: Path) -> Non
     assert names(document, "clusters") == ["prod", "localk8s-default"]
     assert document["x-top"] == "kept" and document["preferences"] == {"colors": True}
     assert document["current-context"] == "localk8s-default"
-    assert (config.parent / "config.bak").read_text() == OTHERS
-    assert stat.S_IMODE((config.parent / "config.bak").stat().st_mode) == 0o600
+    assert (config.parent / "config.localk8s.bak").read_text() == OTHERS
+    assert stat.S_IMODE((config.parent / "config.localk8s.bak").stat().st_mode) == 0o600
 
 
 def test_merge_then_remove_gives_the_same_bytes(home: dict[str, str], config: Path) -> None:
@@ -173,7 +174,7 @@ def test_the_kept_copy_loses_the_entries_too(home: dict[str, str], config: Path)
     config.write_text(OTHERS)
     merge(home, "one")
     merge(home, "two")
-    copy = config.parent / "config.bak"
+    copy = config.parent / "config.localk8s.bak"
     assert "localk8s-one" in copy.read_text()
     remove_from_user("one", home)
     assert "localk8s" not in copy.read_text()
@@ -190,7 +191,7 @@ def test_remove_what_is_not_there_touches_nothing(home: dict[str, str], config: 
     before = config.stat()
     assert remove_from_user("default", home) == ()
     assert config.stat() == before
-    assert not (config.parent / "config.bak").exists()
+    assert not (config.parent / "config.localk8s.bak").exists()
 
 
 def test_an_entry_of_our_name_that_is_not_ours_stays(home: dict[str, str], config: Path) -> None:
@@ -249,7 +250,7 @@ def test_a_symbolic_link_is_followed(home: dict[str, str], config: Path, tmp_pat
     merge(home)
     assert config.is_symlink()
     assert names(load(real), "clusters") == ["prod", "localk8s-default"]
-    assert (real.parent / "kubeconfig.bak").read_text() == OTHERS
+    assert (real.parent / "kubeconfig.localk8s.bak").read_text() == OTHERS
 
 
 def test_a_dangling_symbolic_link_gets_its_file(home: dict[str, str], config: Path, tmp_path: Path) -> None:
@@ -348,6 +349,51 @@ def test_rename_keeps_what_belongs_to_the_context_and_nothing_else() -> None:
     assert both["contexts"][0]["context"]["namespace"] == "web"
     assert both["users"][0]["user"]["exec"]["command"] == "login"
     assert both["clusters"][0]["cluster"]["x-vendor"] == {"a": [1, 2]}
+
+
+def test_the_users_own_backup_is_never_written_over(home: dict[str, str], config: Path) -> None:
+    config.write_text(OTHERS)
+    own = config.with_name("config.bak")
+    own.write_text("mine")
+    merge(home, "one")
+    merge(home, "two")
+    remove_from_user("one", home)
+    assert own.read_text() == "mine"
+
+
+_SOMETHING = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from(["localk8s-default", "localk8s.dev", "x"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["name", "extensions", "cluster", "user", "context", "extension", "server"]), inner, max_size=4
+        ),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from([*documents.SECTIONS, "current-context", "extensions", "x"]), _SOMETHING), st.booleans())
+def test_any_structure_is_cleared_or_refused_in_one_sentence(theirs: dict[str, Any], as_json: bool) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "config"
+        text = json.dumps(theirs) if as_json else documents.dump(theirs, "")
+        path.write_text(text)
+        for change in (lambda home: remove_from_user("default", home), merge):
+            try:
+                change({"KUBECONFIG": str(path)})
+            except ConfigError as exc:
+                assert "\n" not in exc.message
+                assert path.read_text() == text
+
+
+@pytest.mark.parametrize("value", [3, True, "text", {"a": 1}, [1], [{"name": 3}], None])
+@pytest.mark.parametrize("section", ["clusters", "users", "contexts"])
+def test_extensions_of_any_kind_are_not_ours(home: dict[str, str], config: Path, section: str, value: object) -> None:
+    entry = {"name": "localk8s-default", documents.SECTIONS[section]: {"extensions": value}}
+    config.write_text(json.dumps({section: [entry]}))
+    assert remove_from_user("default", home) == ()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "current-context: a\n", "[", "current-context: a\ncontexts:\n- name: a\n"])
