@@ -258,7 +258,7 @@ def _withdraw_entries(installation: Installation, name: str, report: Reporter) -
         with clear_errors():
             withdraw(installation, name)
     except Localk8sError as exc:
-        later = command_for("kubeconfig", name, "--remove")
+        later = command("kubeconfig", "--remove", cluster=name)
         report.warn(f"Entries of the cluster remain in your kubeconfig: {exc.message} Once it is usable: {later}")
 
 
