@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localk8s.cli.options import ClusterName, Quiet, Verbose
 from localk8s.cli.output import write
 from localk8s.cli.session import Session
+
+if TYPE_CHECKING:
+    from localk8s.helpers.docker_env_shell import Shell
 
 _HOW = "What to print"
 
@@ -40,23 +43,32 @@ def docker_env(
     """Print variables that make docker build into the cluster.
 
     Starts a docker on a node when there is none. What is built or tagged there is on every node a moment later: a pod with
-    imagePullPolicy Never, or IfNotPresent, runs of it.
+    imagePullPolicy Never, or IfNotPresent, runs of it. In fish it is "localk8s docker-env --shell fish | source", in tcsh
+    "eval `localk8s docker-env --shell tcsh`". With --unset all variables are again as they were.
     """
     from localk8s.helpers.docker_env_shell import assignments, detect_shell, parse_shell, removals
 
     session: Session = ctx.obj
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
     environment = session.environment.variables
+    given = (("-c", cluster), ("--shell", shell), ("--node", node))
+    typed = [*(word for option, value in given if value for word in (option, value)), *(["--unset"] if unset else [])]
     chosen = parse_shell(shell) if shell else detect_shell(environment.get("SHELL"))
     if unset:
-        from localk8s.helpers.docker_env import VARIABLES
-
-        write(removals(chosen, VARIABLES, environment))
+        write(removals(chosen, environment) + _advice(chosen, typed))
         return 0
-    write(assignments(chosen, session.name, session.cluster.docker_environment(node), environment))
+    write(assignments(chosen, session.name, session.cluster.docker_environment(node), environment) + _advice(chosen, typed))
     if not shutil.which("docker"):
         session.narrator.warn("This host has no docker client to use it with; localk8s image build needs none.")
     return 0
+
+
+def _advice(shell: Shell, typed: Sequence[str]) -> str:
+    """A comment that says how the output is evaluated, where nobody evaluates it: on a terminal."""
+    from localk8s.helpers.docker_env_shell import DIALECTS, typed_line
+
+    line = typed_line(shell, typed)
+    return f"{DIALECTS[shell].comment} {line}\n" if line and sys.stdout.isatty() else ""
 
 
 def failure(words: Sequence[str], variable: str | None) -> str:

@@ -22,7 +22,6 @@ from localk8s.model.node import Node, Runner
 from localk8s.model.progress import Step
 from localk8s.system.wait import Pending, wait_until
 
-VARIABLES = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 PORT, SYNC_PORT = 2376, 2378
 _HOME = "/var/lib/localk8s/docker"
 TOOLS = f"{_HOME}/tools"
