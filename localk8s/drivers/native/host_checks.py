@@ -12,6 +12,7 @@ from pathlib import Path
 
 from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.host_routes import taken_ranges
+from localk8s.drivers.native.kernel_modules import KernelModules, read_modules
 from localk8s.drivers.native.plan import choose_network
 from localk8s.model.errors import Localk8sError
 from localk8s.model.node import Runner
@@ -26,19 +27,20 @@ def look(runner: Runner) -> tuple[Finding, ...]:
     """The findings about this host; never raises."""
     namespaces = {path.name for path in Path("/proc/self/ns").glob("*")}
     filesystems = _read("/proc/filesystems").split()
-    findings = [judge_kernel(namespaces, filesystems), judge_capabilities(_read("/proc/self/status"))]
+    findings = [judge_kernel(namespaces, filesystems, read_modules()), judge_capabilities(_read("/proc/self/status"))]
     with contextlib.suppress(Localk8sError, ValueError):  # without ``ip``: a finding of its own
         findings.append(judge_addresses(taken_ranges(runner)))
     return tuple(findings)
 
 
-def judge_kernel(namespaces: Collection[str], filesystems: Collection[str]) -> Finding:
-    """Whether the kernel has the namespaces and the overlay file system."""
+def judge_kernel(namespaces: Collection[str], filesystems: Collection[str], modules: KernelModules) -> Finding:
+    """Whether the kernel has the namespaces and the overlay file system, if need be as a module that ``start`` loads."""
     missing = [f"{name} namespaces" for name in _NAMESPACES if name not in namespaces]
-    if "overlay" not in filesystems:
-        missing.append("the overlay file system (modprobe overlay brings it, where it is a module)")
     if missing:
-        return Finding(Severity.ERROR, "kernel", f"The kernel lacks {', '.join(missing)}.", "modprobe overlay")
+        return Finding(Severity.ERROR, "kernel", f"The kernel does not support {', '.join(missing)}.")
+    if "overlay" not in filesystems and not modules.offers("overlay"):
+        message = "The kernel does not support the overlay file system, and has no module for it to load."
+        return Finding(Severity.ERROR, "kernel", message, "sudo modprobe overlay")
     return Finding(Severity.OK, "kernel", "The kernel has namespaces and the overlay file system.")
 
 

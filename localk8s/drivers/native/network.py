@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.host_routes import WayOut, links_called
+from localk8s.drivers.native.kernel_modules import load_modules
 from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, NodePlan
 from localk8s.model.node import Runner
 
@@ -78,8 +79,9 @@ def fence(runner: Runner, plan: ClusterPlan) -> None:
 
 
 def lay_host_network(runner: Runner, plan: ClusterPlan) -> None:
-    """Fences first, then the bridge. Idempotent."""
+    """Unreachable routes first, then the bridge, with the kernel modules that it takes. Idempotent."""
     fence(runner, plan)
+    load_modules(runner)
     if not link_exists(runner, plan.bridge):
         runner.run(["ip", "link", "add", plan.bridge, "type", "bridge", "forward_delay", "0"])
     run_batch(runner, bridge_batch(plan))
