@@ -15,7 +15,7 @@ from typing import Any
 from localk8s.drivers.base import Change
 from localk8s.model.errors import UsageError
 from localk8s.model.hints import command
-from localk8s.model.quantities import format_size, parse_cpus, parse_size, size_argument
+from localk8s.model.quantities import format_change, parse_cpus, parse_size, size_argument
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec, NodeSize
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.config import Defaults
@@ -48,6 +48,12 @@ class Wish:
     """Absolute path of a directory or bundle."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What only one driver has."""
+
+    @property
+    def typed(self) -> frozenset[str]:
+        """The sizes in it, by their options' names; see ``ClusterSpec.typed``."""
+        sizes = {"cpus": self.cpus, "memory": self.memory, "disk-size": self.disk}
+        return frozenset(name for name, value in sizes.items() if value is not None)
 
 
 def parse_wish(
@@ -128,6 +134,7 @@ def new_spec(name: str, driver: str, wish: Wish, defaults: Defaults, host_cpus: 
         kubernetes_version=_first(wish.kubernetes_version, None if wish.artifacts else defaults.kubernetes_version),
         artifacts=wish.artifacts,
         options=wish.options,
+        typed=wish.typed,
     )
 
 
@@ -146,6 +153,7 @@ def amended(recorded: ClusterSpec, wish: Wish) -> ClusterSpec:
         kubernetes_version=_first(wish.kubernetes_version, recorded.kubernetes_version),
         artifacts=_first(wish.artifacts, recorded.artifacts),
         options={**recorded.options, **wish.options},
+        typed=wish.typed,
     )
 
 
@@ -176,6 +184,12 @@ def _differences(recorded: ClusterSpec, wanted: ClusterSpec) -> list[tuple[str, 
         before, after = show(recorded), show(wanted)
         if before != after:
             found.append((option, before, after))
+    for option, was, will in (
+        ("memory", recorded.size.memory, wanted.size.memory),
+        ("disk-size", recorded.size.disk, wanted.size.disk),
+    ):
+        if was != will:
+            found.append((option, *format_change(was, will)))
     for key in sorted({*recorded.options, *wanted.options}):
         before, after = recorded.options.get(key, ""), wanted.options.get(key, "")
         if before != after:
@@ -183,16 +197,10 @@ def _differences(recorded: ClusterSpec, wanted: ClusterSpec) -> list[tuple[str, 
     return found
 
 
-def _shown_size(size: int | None) -> str:
-    return "as the host has" if size is None else format_size(size)
-
-
 _FIELDS: Mapping[str, Callable[[ClusterSpec], str]] = {
     "nodes": lambda spec: str(spec.nodes),
     "control-planes": lambda spec: str(spec.control_planes),
-    "cpus": lambda spec: "as the host has" if spec.size.cpus is None else str(spec.size.cpus.normalize()),
-    "memory": lambda spec: _shown_size(spec.size.memory),
-    "disk-size": lambda spec: _shown_size(spec.size.disk),
+    "cpus": lambda spec: "unbounded" if spec.size.cpus is None else str(spec.size.cpus.normalize()),
     "kubernetes-version": lambda spec: str(spec.kubernetes_version),
     "artifacts": lambda spec: spec.artifacts or "none",
 }

@@ -14,21 +14,23 @@ _MOST = 1024**5
 
 
 def parse_size(text: str, *, what: str = "size") -> int:
-    """Bytes meant by ``text``; a bare number is MiB, as minikube has it; units are binary (g = GiB).
+    """Bytes meant by ``text``, whole MiB; a bare number is MiB, as minikube has it; units are binary (g = GiB).
+
+    Every driver takes whole MiB, so what is less than one is dropped here, for all of them alike.
 
     Args:
         text: ``8096``, ``512m``, ``30g``, ``2GiB``, ``1.5G``.
         what: the option's name for the error, such as ``--memory``.
 
     Raises:
-        UsageError: it is no size, zero, or beyond a pebibyte.
+        UsageError: it is no size, less than a MiB, or beyond a pebibyte.
     """
     match = _SIZE.fullmatch(text.strip())
     if not match or (not match["unit"] and match["tail"]):
         raise UsageError(f"{text!r} is no {what}: give a number and a unit.", hint=f"{what} 2g")
-    size = int(Decimal(match["number"]) * _FACTOR[match["unit"].lower()])
+    size = int(Decimal(match["number"]) * _FACTOR[match["unit"].lower()]) // MIB * MIB
     if not 0 < size <= _MOST:
-        raise UsageError(f"{text!r} is no usable {what}: it must be more than 0 and at most 1024 TiB.", hint=f"{what} 2g")
+        raise UsageError(f"{text!r} is no usable {what}: it must be at least 1 MiB and at most 1024 TiB.", hint=f"{what} 2g")
     return size
 
 
@@ -39,6 +41,24 @@ def format_size(size: int) -> str:
     if size >= MIB:
         return f"{size // MIB} MiB"
     return f"{size // KIB} KiB" if size >= KIB else f"{size} B"
+
+
+def format_change(before: int | None, after: int | None) -> tuple[str, str]:
+    """Two sizes in bytes for people, precise enough that two that differ look different: ``2.0 GiB``, or ``2050 MiB``.
+
+    None is "unbounded".
+    """
+    if before is None or after is None or before == after:
+        return _size_or_none(before), _size_or_none(after)
+    shown = format_size(before), format_size(after)
+    for unit, name in ((MIB, "MiB"), (KIB, "KiB"), (1, "B")):
+        if shown[0] == shown[1]:
+            shown = f"{before // unit} {name}", f"{after // unit} {name}"
+    return shown
+
+
+def _size_or_none(size: int | None) -> str:
+    return "unbounded" if size is None else format_size(size)
 
 
 def size_argument(size: int) -> str:

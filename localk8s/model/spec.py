@@ -52,6 +52,9 @@ class ClusterSpec:
     """A directory or bundle that the user named (absolute), searched before every other source."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What only this driver has (``vm-driver``, ``provider``, ``cni``, …); the driver checks names and values."""
+    typed: frozenset[str] = field(default=frozenset(), compare=False)
+    """The sizes (``cpus``, ``memory``, ``disk-size``) that this command was asked for in so many words, be they the
+    defaults: a driver that cannot give one refuses it. Not recorded, and no part of what a cluster is."""
 
     def __post_init__(self) -> None:
         check_cluster_name(self.name)

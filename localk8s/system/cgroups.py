@@ -11,10 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from localk8s.model.errors import Localk8sError, PrerequisiteError
+from localk8s.system.cgroup_bounds import bound_cpus, bound_memory
 from localk8s.system.wait import wait_until
-
-_PERIOD = 100_000
-"""Microseconds over which processor time is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +89,19 @@ class ControlGroup:
                 f"Control groups cannot be made here ({exc.strerror}: {exc.filename}).", hint="localk8s doctor"
             ) from exc
 
-    def bound(self, *, cpus: Decimal | None, memory: int | None) -> None:
-        """Bound processors (such as 1.5) and memory (bytes) of all within; None lifts a bound."""
-        quota = None if cpus is None else int(cpus * _PERIOD)
-        for directory in self.directories:
-            _set(directory / "cpu.cfs_quota_us", "-1" if quota is None else str(quota))
-            _set(directory / "cpu.max", f"{'max' if quota is None else quota} {_PERIOD}")
-            _set(directory / "memory.limit_in_bytes", "-1" if memory is None else str(memory))
-            _set(directory / "memory.max", "max" if memory is None else str(memory))
+    def bound(self, *, cpus: Decimal | None, memory: int | None, of: str = "") -> None:
+        """Bound processors (such as 1.5) and memory (bytes) of all within, and read back what the kernel holds.
+
+        Args:
+            cpus: None lifts the bound.
+            memory: None lifts the bound.
+            of: whose group it is, for the message; its path when empty.
+
+        Raises:
+            PrerequisiteError: a bound cannot be set; the message names it.
+        """
+        bound_cpus(self.directories, cpus, of=of or self.path)
+        bound_memory(self.directories, memory, of=of or self.path)
 
     def exists(self) -> bool:
         """Whether it is there in any hierarchy."""
@@ -179,7 +182,7 @@ def _inherit_cpuset(directory: Path) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = directory / name
         if file.exists() and not file.read_text().strip() and not (directory / "cgroup.controllers").exists():
-            _set(file, (directory.parent / name).read_text().strip())
+            file.write_text((directory.parent / name).read_text().strip())
 
 
 def _set(file: Path, value: str) -> None:

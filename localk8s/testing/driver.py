@@ -27,7 +27,7 @@ from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, Wron
 from localk8s.model.names import node_name
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
-from localk8s.model.quantities import format_size
+from localk8s.model.quantities import format_change
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterState, ClusterStatus, Finding, NodeRole, NodeState, NodeStatus, Severity
 from localk8s.model.versions import KubernetesVersion
@@ -98,8 +98,7 @@ class FakeDriver:
         """Memory changes live; node counts grow; of the rest it says nothing."""
         found = []
         if recorded.size.memory != wanted.size.memory:
-            before, after = (format_size(spec.size.memory or 0) for spec in (recorded, wanted))
-            found.append(Change("memory", before, after, live=True))
+            found.append(Change("memory", *format_change(recorded.size.memory, wanted.size.memory), live=True))
         if recorded.nodes != wanted.nodes:
             grows = wanted.nodes > recorded.nodes
             found.append(Change("nodes", str(recorded.nodes), str(wanted.nodes), grows, "" if grows else "data would be lost"))

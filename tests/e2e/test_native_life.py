@@ -66,9 +66,16 @@ def test_sizes_are_what_the_nodes_offer(cluster: RealDoor) -> None:
         ) <= 1500 * 1024  # fmt: skip
     size = cluster.node("default-2", "df", "-B1", "--output=size", "/var/lib/kubelet").split()[-1]
     assert 3.5 * 2**30 < int(size) <= 4 * 2**30
-    limit = cluster.run("ssh", "default-2", "--", "cat", "/sys/fs/cgroup/memory/memory.limit_in_bytes").stdout.strip()
-    if limit:  # cgroup v1
-        assert int(limit) == 1500 * 2**20
+    for name in ("default", "default-2", "default-3"):
+        assert kernel_bounds(cluster, name) == (150_000, 1500 * 2**20)
+
+
+def kernel_bounds(cluster: RealDoor, node: str) -> tuple[int, int]:
+    """What the kernel holds of a node: microseconds of processor time in 100 ms, and bytes; on both control group versions."""
+    files = ("cpu/cpu.cfs_quota_us", "cpu.max", "memory/memory.limit_in_bytes", "memory.max")
+    script = 'cd /sys/fs/cgroup && for file in "$@"; do [ ! -e "$file" ] || cut -d " " -f 1 "$file"; done'
+    quota, memory = cluster.node(node, "sh", "-c", script, "sh", *files).split()
+    return int(quota), int(memory)
 
 
 def test_every_node_answers_for_the_service(cluster: RealDoor) -> None:
@@ -218,8 +225,10 @@ def test_a_node_that_is_off_is_told_and_started_again(cluster: RealDoor) -> None
 
 
 def test_memory_and_nodes_grow_on_what_runs(cluster: RealDoor) -> None:
-    cluster.do("start", "--memory", "2g", "--nodes", "4")
+    cluster.do("start", "--memory", "2g", "--cpus", "1.25", "--nodes", "4")
     assert len(cluster.objects("nodes")) == 4
+    for name in ("default", "default-2", "default-3", "default-4"):
+        assert kernel_bounds(cluster, name) == (125_000, 2 * 2**30)
 
     def grown() -> bool:
         found = [node["status"]["allocatable"]["memory"] for node in cluster.objects("nodes")]

@@ -15,7 +15,7 @@ from localk8s.drivers.minikube.options import Options, parse_options
 from localk8s.drivers.minikube.profile import ProfileConfig
 from localk8s.drivers.minikube.vm_drivers import VmDriver, vm_driver
 from localk8s.model.errors import WrongStateError
-from localk8s.model.quantities import MIB, format_size, size_argument
+from localk8s.model.quantities import MIB, format_change, size_argument
 from localk8s.model.spec import ClusterSpec
 
 _FIXED = "minikube cannot change it on an existing cluster"
@@ -99,7 +99,7 @@ def _size_changes(recorded: ClusterSpec, wanted: ClusterSpec) -> Iterator[Change
         ("disk-size", recorded.size.disk, wanted.size.disk),
     ):
         if after is not None and before is not None and mebibytes(before) != mebibytes(after):
-            yield _fixed(field, format_size(before), format_size(after))
+            yield _fixed(field, *format_change(before, after))
     if wanted.size.cpus is not None and recorded.size.cpus is not None and wanted.size.cpus != recorded.size.cpus:
         yield _fixed("cpus", f"{recorded.size.cpus}", f"{wanted.size.cpus}")
 
@@ -144,7 +144,7 @@ def _recorded_sizes(profile: ProfileConfig, wanted: ClusterSpec) -> Iterator[Cha
         ("disk-size", profile.disk, wanted.size.disk),
     ):
         if asked is not None and recorded and recorded != mebibytes(asked):
-            yield _fixed(field, format_size(recorded * MIB), format_size(asked))
+            yield _fixed(field, *format_change(recorded * MIB, asked))
     if wanted.size.cpus is not None and profile.cpus and profile.cpus != int(wanted.size.cpus):
         yield _fixed("cpus", str(profile.cpus), str(int(wanted.size.cpus)))
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from localk8s.drivers.host_routes import has_uplink
+from localk8s.drivers.native import bounds
 from localk8s.drivers.native.machine import NativeNode, release
 from localk8s.drivers.native.network import (
     connect_node,
@@ -114,7 +115,7 @@ class NativeCluster:
             node.end_orphans()
             self._lay_routes(node.process() or 0, node.plan, nodes, uplink)
             node.write("/etc/hosts", hosts_file(nodes))
-        node.group.bound(cpus=self.spec.size.cpus, memory=self.spec.size.memory)
+        bounds.enforce(node, self.spec)
 
     def _lay_routes(self, process: int, node: NodePlan, nodes: tuple[NodePlan, ...], uplink: bool) -> None:
         inside = self.runner.with_prefix(["nsenter", f"--net=/proc/{process}/ns/net"])

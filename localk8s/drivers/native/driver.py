@@ -28,7 +28,7 @@ from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
-from localk8s.model.quantities import format_size
+from localk8s.model.quantities import format_change
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding
 from localk8s.system import namespaces
@@ -93,11 +93,11 @@ class NativeDriver:
         found = []
         old, new = recorded.size, wanted.size
         if old.memory != new.memory:
-            found.append(Change("memory", _size(old.memory), _size(new.memory), live=True))
+            found.append(Change("memory", *format_change(old.memory, new.memory), live=True))
         if old.cpus != new.cpus:
             found.append(Change("cpus", str(old.cpus), str(new.cpus), live=True))
         if old.disk != new.disk:
-            found.append(Change("disk-size", _size(old.disk), _size(new.disk), False, "a node's disk keeps its size"))
+            found.append(Change("disk-size", *format_change(old.disk, new.disk), False, "a node's disk keeps its size"))
         if recorded.nodes != wanted.nodes:
             grows = wanted.nodes > recorded.nodes
             reason = "" if grows else "its pods and data would be lost"
@@ -301,7 +301,3 @@ class NativeDriver:
         network.remove_host_network(self._runner, plan)
         if shutil.which("iptables"):
             network.way_out(plan).close(self._runner)
-
-
-def _size(size: int | None) -> str:
-    return "unbounded" if size is None else format_size(size)

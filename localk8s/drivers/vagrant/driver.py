@@ -21,7 +21,7 @@ from localk8s.drivers.vagrant.services import Services
 from localk8s.model.errors import ConfigError, NotFoundError, NotSupportedError, UsageError, WrongStateError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
-from localk8s.model.quantities import format_size
+from localk8s.model.quantities import format_change
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec, NodeSize
 from localk8s.model.status import ClusterState, ClusterStatus, Finding, Severity
 from localk8s.model.versions import KubernetesVersion
@@ -330,7 +330,7 @@ def _differences(recorded: ClusterSpec, wanted: ClusterSpec) -> list[tuple[str, 
     for field in ("memory", "disk", "cpus"):
         before, after = getattr(recorded.size, field), getattr(wanted.size, field)
         if after is not None and before != after:
-            shown = (str(before), str(after)) if field == "cpus" else (format_size(before or 0), format_size(after))
+            shown = (str(before), str(after)) if field == "cpus" else format_change(before, after)
             found.append(("disk-size" if field == "disk" else field, *shown))
     if wanted.control_planes != recorded.control_planes:
         found.append(("control-planes", str(recorded.control_planes), str(wanted.control_planes)))
