@@ -56,7 +56,7 @@ class Tool:
 
     name: str
     minimum: str = ""
-    """The oldest version that works; empty when any does."""
+    """The oldest version that works; empty when any does. ``check`` finds an older one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from localk8s.model.errors import UsageError
 
-KIB, MIB, GIB = 1024, 1024**2, 1024**3
+KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 _SIZE = re.compile(r"(?P<number>\d{1,15}(\.\d{1,6})?)\s*(?P<unit>[kmgt]?)(?P<tail>i?b)?", re.IGNORECASE | re.ASCII)
-_FACTOR = {"": MIB, "k": KIB, "m": MIB, "g": GIB, "t": 1024 * GIB}
+_FACTOR = {"": MIB, "k": KIB, "m": MIB, "g": GIB, "t": TIB}
 _MOST = 1024**5
 
 
@@ -36,6 +36,8 @@ def parse_size(text: str, *, what: str = "size") -> int:
 
 def format_size(size: int) -> str:
     """``size`` bytes for people: ``2.0 GiB``, ``512 MiB``."""
+    if size >= TIB:
+        return f"{size / TIB:.1f} TiB"
     if size >= GIB:
         return f"{size / GIB:.1f} GiB"
     if size >= MIB:

@@ -31,6 +31,8 @@ class HostFacts:
     """Bytes that this user may still write where clusters are kept."""
     root: bool
     """Whether this process may do everything (effective user 0)."""
+    disk_total: int = 0
+    """Bytes of the whole file system where clusters are kept; 0 when unknown."""
 
 
 class Host:
@@ -50,6 +52,7 @@ class Host:
         import psutil
 
         memory = psutil.virtual_memory()
+        disk = psutil.disk_usage(str(_existing(self._data)))
         machine = platform.machine()
         return HostFacts(
             platform=sys.platform,
@@ -57,8 +60,9 @@ class Host:
             cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             memory_total=memory.total,
             memory_available=memory.available,
-            disk_free=psutil.disk_usage(str(_existing(self._data))).free,
+            disk_free=disk.free,
             root=is_root(),
+            disk_total=disk.total,
         )
 
 

@@ -155,7 +155,7 @@ def node_size(spec: ClusterSpec, driver: VmDriver) -> NodeSize:
     """
     size = spec.size
     if not driver.bounds_size:
-        _refuse_sizes(size, driver)
+        _refuse_sizes(spec, driver)
         return NodeSize()
     if size.cpus is not None and size.cpus != int(size.cpus):
         whole = int(size.cpus) + 1
@@ -165,16 +165,20 @@ def node_size(spec: ClusterSpec, driver: VmDriver) -> NodeSize:
     return size
 
 
-def _refuse_sizes(size: NodeSize, driver: VmDriver) -> None:
-    """localk8s's own defaults are no wish; anything else is."""
-    own = DEFAULT_NODE_SIZE
+def _refuse_sizes(spec: ClusterSpec, driver: VmDriver) -> None:
+    """What was typed is a wish, and so is what is configured; localk8s's own defaults are none."""
+    own, size = DEFAULT_NODE_SIZE, spec.size
     wishes = [
-        f"--memory {format_size(size.memory)}" if size.memory not in (None, own.memory) and size.memory else "",
-        f"--disk-size {format_size(size.disk)}" if size.disk not in (None, own.disk) and size.disk else "",
-        f"--cpus {size.cpus}" if size.cpus is not None and own.cpus is not None and size.cpus > own.cpus else "",
+        f"--memory {format_size(size.memory)}" if size.memory and _is_wish("memory", size.memory, own.memory, spec) else "",
+        f"--disk-size {format_size(size.disk)}" if size.disk and _is_wish("disk-size", size.disk, own.disk, spec) else "",
+        f"--cpus {size.cpus}" if size.cpus and ("cpus" in spec.typed or size.cpus > (own.cpus or 0)) else "",
     ]
     if asked := ", ".join(filter(None, wishes)):
         raise NotSupportedError(
             f"minikube's {driver.name} driver takes the machine as it is: {asked} cannot be given to it.",
             hint=f"localk8s start --driver minikube --vm-driver {driver.name}",
         )
+
+
+def _is_wish(field: str, size: int, own: int | None, spec: ClusterSpec) -> bool:
+    return field in spec.typed or size != own

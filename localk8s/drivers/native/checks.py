@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Sequence
 
 from localk8s.drivers.base import DriverContext
+from localk8s.drivers.host_fit import disk_findings
 from localk8s.drivers.host_routes import links_called
 from localk8s.drivers.native import host_checks
-from localk8s.drivers.native.cluster import find_hierarchies
+from localk8s.drivers.native.cluster import find_hierarchies, offered_by
 from localk8s.drivers.native.plan import LINK_PREFIX, identify
 from localk8s.model.errors import Localk8sError
 from localk8s.model.quantities import GIB, format_size
@@ -62,7 +63,7 @@ def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
     if facts.disk_free < 2 * GIB:
         message = f"Only {format_size(facts.disk_free)} of disk are free where clusters are kept."
         findings.append(Finding(Severity.ERROR, "disk", message))
-    return tuple(findings)
+    return (*findings, *disk_findings(spec, facts))
 
 
 def _privilege(root: bool) -> Finding:
@@ -83,6 +84,9 @@ def _groups(hierarchies: tuple[Hierarchy, ...], spec: ClusterSpec) -> Finding:
     first = {controller for hierarchy in hierarchies if hierarchy.version == 1 for controller in hierarchy.controllers}
     if not hierarchies:
         return Finding(Severity.ERROR, "cgroups", "No control group hierarchy is mounted at /sys/fs/cgroup.")
+    if unbounded := _unbounded(hierarchies, spec):
+        message = f"No control group here has the controller {' or '.join(unbounded)}: a node's size cannot be bounded."
+        return Finding(Severity.ERROR, "cgroups", message)
     if not first & {"memory", "cpu"}:
         return Finding(Severity.OK, "cgroups", "Control groups, version 2.")
     lacking = {"cpu", "memory", "pids", "cpuset", "devices", "freezer"} - first
@@ -91,6 +95,13 @@ def _groups(hierarchies: tuple[Hierarchy, ...], spec: ClusterSpec) -> Finding:
         return Finding(Severity.WARNING, "cgroups", message)
     note = f" (a kubelet from 1.{_FAILING_MINOR} on needs failCgroupV1; set for you)"
     return Finding(Severity.OK, "cgroups", f"Control groups, version 1{note}.")
+
+
+def _unbounded(hierarchies: tuple[Hierarchy, ...], spec: ClusterSpec) -> list[str]:
+    """Controllers that the bounds of ``spec`` take and that no hierarchy offers."""
+    offered = {controller for hierarchy in hierarchies for controller in (*hierarchy.controllers, *offered_by(hierarchy))}
+    wanted = {"cpu": spec.size.cpus, "memory": spec.size.memory}
+    return sorted(name for name, bound in wanted.items() if bound is not None and name not in offered)
 
 
 def _memory(spec: ClusterSpec, total: int, available: int) -> list[Finding]:

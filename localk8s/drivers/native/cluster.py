@@ -88,7 +88,7 @@ class NativeCluster:
             version=version,
             network=self.plan.network,
             endpoint=f"{self.plan.node(1).address}:{API_PORT}",
-            cgroup_v1=not any(hierarchy.version == 2 and "memory" in _offered(hierarchy) for hierarchy in self.hierarchies),
+            cgroup_v1=not any(hierarchy.version == 2 and "memory" in offered_by(hierarchy) for hierarchy in self.hierarchies),
             reservation=reservation(self.spec, facts),
             certificate_names=("127.0.0.1", "localhost", str(self.plan.gateway)),
         )
@@ -182,7 +182,8 @@ def may_raise_priority(status: str) -> bool:
     return False
 
 
-def _offered(hierarchy: Hierarchy) -> tuple[str, ...]:
+def offered_by(hierarchy: Hierarchy) -> tuple[str, ...]:
+    """The controllers that a hierarchy of version 2 has for its children; none for one of version 1."""
     return tuple(_read(str(hierarchy.mount / "cgroup.controllers")).split())
 
 

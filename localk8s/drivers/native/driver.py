@@ -18,6 +18,7 @@ from pathlib import Path
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
 from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.host_fit import old_tools
 from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.native import checks, network
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
@@ -73,7 +74,7 @@ class NativeDriver:
 
     def check(self, spec: ClusterSpec) -> tuple[Finding, ...]:
         """What this host has and lacks for ``spec``."""
-        return checks.check(spec, self._context)
+        return (*checks.check(spec, self._context), *old_tools(self.info.tools, self._runner, self.info.name))
 
     def complete(self, spec: ClusterSpec) -> ClusterSpec:
         """Fill in the version; refuse options that this driver does not have."""

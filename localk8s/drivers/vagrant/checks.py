@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Sequence
 
 from localk8s.drivers.base import DriverContext
+from localk8s.drivers.host_fit import disk_findings
 from localk8s.drivers.host_routes import has_uplink, links_called
 from localk8s.drivers.vagrant.cluster import cluster_directory, identity
 from localk8s.drivers.vagrant.options import Options, has_service, read_options
 from localk8s.drivers.vagrant.plan import PREFIX
-from localk8s.model.errors import Localk8sError, PrerequisiteError
+from localk8s.model.errors import Localk8sError, NotSupportedError, PrerequisiteError
+from localk8s.model.hints import command
 from localk8s.model.quantities import GIB, MIB, format_size
-from localk8s.model.spec import ClusterSpec
+from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec
 from localk8s.model.status import Finding, Severity
 from localk8s.system.host import HostFacts
 
@@ -128,10 +130,30 @@ def _disk(spec: ClusterSpec, options: Options, facts: HostFacts) -> list[Finding
             f"Only {format_size(facts.disk_free)} of disk are free where machines are kept; {format_size(least)} are needed."
         )
         return [Finding(Severity.ERROR, "disk", message)]
-    if not options.provider.bounds_disk and spec.size.disk is not None:
-        message = f"{options.provider.title} cannot bound a machine's disk: --disk-size is not enforced."
-        return [Finding(Severity.OK, "disk", message)]
+    if options.provider.bounds_disk:
+        return list(disk_findings(spec, facts))
+    try:
+        refuse_disk(spec, options)
+    except NotSupportedError as exc:
+        return [Finding(Severity.ERROR, "disk", exc.message, exc.hint)]
+    if spec.size.disk not in (None, DEFAULT_NODE_SIZE.disk):
+        message = f"{options.provider.title} cannot bound a machine's disk: the configured diskSize has no effect."
+        return [Finding(Severity.WARNING, "disk", message)]
     return []
+
+
+def refuse_disk(spec: ClusterSpec, options: Options) -> None:
+    """Refuse a disk size that was asked for where machines share the disk of this host.
+
+    Raises:
+        NotSupportedError: with the provider's name.
+    """
+    if spec.size.disk is not None and "disk-size" in spec.typed and not options.provider.bounds_disk:
+        asked = f"--disk-size {format_size(spec.size.disk)}"
+        raise NotSupportedError(
+            f"{options.provider.title} cannot bound a machine's disk: {asked} is not possible.",
+            hint=command("start", "--driver", "vagrant", "--provider", options.provider.name, cluster=spec.name),
+        )
 
 
 def leftovers(known: Sequence[str], context: DriverContext) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
 from localk8s.drivers.cluster_ranges import ranges
+from localk8s.drivers.host_fit import old_tools
 from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.machines import MachineBox
 from localk8s.drivers.vagrant import box_store, checks, members, pod_network, recipe, removal
@@ -71,7 +72,7 @@ class VagrantDriver(Services):
             spec = replace(spec, options=self._wished(spec))
         except ConfigError as exc:
             return (Finding(Severity.ERROR, "configuration", exc.message, exc.hint),)
-        return checks.check(spec, self._context)
+        return (*checks.check(spec, self._context), *old_tools(INFO.tools, self._context.runner, INFO.name))
 
     def complete(self, spec: ClusterSpec) -> ClusterSpec:
         """See ``Driver.complete``: names the provider, and bounds what was left open."""
@@ -84,10 +85,11 @@ class VagrantDriver(Services):
                 "Two control planes are worse than one: etcd stops when either is lost.",
                 hint="localk8s start --control-planes 3",
             )
+        checks.refuse_disk(spec, options)
         size = NodeSize(
             cpus=spec.size.cpus or DEFAULT_NODE_SIZE.cpus,
             memory=spec.size.memory or DEFAULT_NODE_SIZE.memory,
-            disk=spec.size.disk or DEFAULT_NODE_SIZE.disk,
+            disk=(spec.size.disk or DEFAULT_NODE_SIZE.disk) if options.provider.bounds_disk else None,
         )
         version = spec.kubernetes_version or self._context.artifacts.newest_version(spec.artifacts)
         chosen = {**wished, "provider": options.provider.name}
@@ -104,6 +106,8 @@ class VagrantDriver(Services):
             grows = wanted.nodes > recorded.nodes
             reason = "" if grows else "which machine has to go must be said: localk8s node delete NAME"
             found.append(Change("nodes", str(recorded.nodes), str(wanted.nodes), live=grows, reason=reason))
+        if recorded.size.disk is not None and wanted.size.disk is None:  # promised by an older localk8s, never held
+            found.append(Change("disk-size", *format_change(recorded.size.disk, None), live=True))
         for field, before, after in _differences(recorded, wanted):
             found.append(Change(field, before, after, live=False, reason="a machine keeps what it was made with"))
         return tuple(found)
