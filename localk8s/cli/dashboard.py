@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -66,20 +68,35 @@ def dashboard(
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
         raise UsageError(f"--port {port!r} is no port.", hint="localk8s dashboard --port 0")
-    with session.cluster.dashboard(ui=ui, port=int(port)) as address:
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(session.cluster.dashboard(ui=ui, port=int(port)))
         content = document("Dashboard", {"cluster": session.name, "url": address})
         show(session.format, table=address, content=content, names=[address])
         if not url and session.format is Format.TABLE:
-            _open(session, address)
+            why = stack.enter_context(opened(session, address))
+            sys.stderr.write(f"Open it in a browser ({why}).\n" if why else "It is in your browser.\n")
+            sys.stderr.write("Ctrl-C ends it.\n")
+            sys.stderr.flush()
         return until_interrupted(session)
 
 
-def _open(session: Session, address: str) -> None:
+@contextlib.contextmanager
+def opened(session: Session, address: str) -> Iterator[str]:
+    """Open a browser, by a file that only this user can read and that is gone after the block; yields why there is none."""
     kernel = os.uname().release if hasattr(os, "uname") else ""
     why = why_not_open(session.environment, sys.platform, root=is_root(), kernel=kernel)
-    if not why:
-        import webbrowser
+    if why:
+        yield why
+        return
+    import webbrowser
+    from urllib.parse import urlsplit
 
-        why = "" if webbrowser.open(address) else "no browser was found"
-    sys.stderr.write(f"Open it in a browser ({why}). Ctrl-C ends it.\n" if why else "It is in your browser. Ctrl-C ends it.\n")
-    sys.stderr.flush()
+    from localk8s.helpers.dashboard_web import entry_page
+    from localk8s.system.files import write_atomic
+
+    entry = session.installation.layout.dashboard_entry(session.name, urlsplit(address).port or 0)
+    try:
+        write_atomic(entry, entry_page(address), mode=0o600)
+        yield "" if webbrowser.open(entry.as_uri()) else "no browser was found"
+    finally:
+        entry.unlink(missing_ok=True)

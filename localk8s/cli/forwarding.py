@@ -13,17 +13,27 @@ from localk8s.cli.options import ClusterName, Namespace, Output, Quiet, Verbose
 from localk8s.cli.output import Format, document, show
 from localk8s.cli.session import Session
 from localk8s.model.addresses import check_address, parse_addresses, reaches_beyond_this_host
-from localk8s.model.errors import UsageError
+from localk8s.model.errors import NotFoundError, UsageError
+from localk8s.model.hints import host_command
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 _WHERE = "Where to listen"
+_LOOK = 1.0
+"""Seconds between two looks whether the cluster is still there."""
 
 
 def until_interrupted(session: Session) -> int:
-    """Wait for Ctrl-C (or SIGTERM), which is how these commands end: 0."""
+    """Wait for Ctrl-C (or SIGTERM), which is how these commands end: 0.
+
+    Raises:
+        NotFoundError: the cluster was deleted meanwhile.
+    """
     session.endless = True
+    waiting = threading.Event()
     with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait()
+        while session.cluster.exists():
+            waiting.wait(_LOOK)
+        raise NotFoundError(f'Cluster "{session.name}" was deleted.', hint=host_command("list"))
     return 0
 
 

@@ -132,7 +132,8 @@ def tunnel(
         write("".join(f"{each.namespace}/{each.name}\n" for each in cleaned) or "There was nothing to take back.")
         return 0
     with session.cluster.tunnel(
-        changed=lambda each: _tell_tunnelled(session.format, each), tell=lambda sentence: complain(sentence)
+        changed=lambda each: _tell_tunnelled(session.format, each),
+        tell=lambda sentence: complain(sentence) if session.cluster.exists() else None,
     ) as running:
         if not quiet and not running.services:
             sys.stderr.write("No service of type LoadBalancer yet; waiting for one (Ctrl-C ends it).\n")

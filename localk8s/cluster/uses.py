@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from localk8s.drivers.base import Feature, SupportsDashboard
 from localk8s.model.errors import KubernetesError, NotSupportedError, WrongStateError
 from localk8s.model.hints import command
+from localk8s.model.status import ClusterState
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from localk8s.model.node import Node
     from localk8s.model.progress import Reporter
     from localk8s.model.spec import ClusterSpec
+    from localk8s.model.status import ClusterStatus
     from localk8s.wiring import Installation
 
 
@@ -39,6 +41,7 @@ class Uses:
 
         @property
         def spec(self) -> ClusterSpec: ...  # noqa: D102
+        def status(self) -> ClusterStatus: ...  # noqa: D102
         def client(self, *, timeout: float = 10.0) -> RestClient: ...  # noqa: D102
         def node(self, name: str = "") -> Node: ...  # noqa: D102
         def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
@@ -153,7 +156,7 @@ class Uses:
 
         lock = self._installation.layout.lock(f"{self.name}.tunnel")
         with (
-            self._asked() as client,
+            self._asked(lasting=True) as client,
             exclusive(lock, what=f'The tunnel of cluster "{self.name}"', hint="end the other one by Ctrl-C"),
             Tunnel(client, routes=self._has(Feature.HOST_ROUTES), changed=changed, tell=tell) as tunnel,
         ):
@@ -196,7 +199,10 @@ class Uses:
         """
         from localk8s.helpers.proxy import ApiProxy
 
-        with self._asked() as client, ApiProxy(client.endpoint, address=address, port=port, commands=commands) as proxy:
+        with (
+            self._asked(lasting=True) as client,
+            ApiProxy(client.endpoint, address=address, port=port, commands=commands) as proxy,
+        ):
             yield proxy
 
     def copy(self, source: str, target: str) -> None:
@@ -260,7 +266,7 @@ class Uses:
         from localk8s.helpers.pod_logs import LogFollower, pods_path
         from localk8s.helpers.port_forward_targets import parse_target
 
-        with self._asked() as client:
+        with self._asked(lasting=True) as client:
             wanted = parse_target(target, namespace) if target else None
             with LogFollower(client, pods_path(client, wanted, selector, namespace), tail=lines) as follower:
                 yield follower
@@ -295,7 +301,7 @@ class Uses:
                     step.finish_as("")
                 yield address
             return
-        with self._asked() as client, contextlib.ExitStack() as stack:
+        with self._asked(lasting=True) as client, contextlib.ExitStack() as stack:
             if ui == BUILT_IN:
                 page = serve_dashboard(client, title=self.name, nodes=self._addresses(), routes=routes, port=port)
             else:
@@ -310,14 +316,22 @@ class Uses:
         return feature in self._driver.info.features
 
     @contextlib.contextmanager
-    def _asked(self) -> Iterator[RestClient]:
-        """A client for the block; no answer at all is said to be the cluster's state."""
+    def _asked(self, *, lasting: bool = False) -> Iterator[RestClient]:
+        """A client for the block; no answer at all is said to be the cluster's state.
+
+        Args:
+            lasting: what the block does bears with an API server that is away: ask once before it begins.
+        """
         client = self.client()
         try:
+            if lasting:
+                client.raw("/version")
             yield client
         except KubernetesError as exc:
             if exc.status is not None:
                 raise
-            raise WrongStateError(f'Cluster "{self.name}" does not answer.', hint=command("start", cluster=self.name)) from exc
+            stopped = self.status().state is ClusterState.STOPPED
+            how = "is stopped" if stopped else "does not answer"
+            raise WrongStateError(f'Cluster "{self.name}" {how}.', hint=command("start", cluster=self.name)) from exc
         finally:
             client.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import threading
@@ -66,6 +67,7 @@ def serve_dashboard(client: RestClient, *, title: str, nodes: tuple[str, ...], r
             config = uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", ws="none", http="h11", timeout_graceful_shutdown=1
             )
+            _say_nothing()
             server = uvicorn.Server(config)
             thread = threading.Thread(target=_run, args=(loop, server, listening), name="dashboard", daemon=True)
             thread.start()
@@ -77,6 +79,13 @@ def serve_dashboard(client: RestClient, *, title: str, nodes: tuple[str, ...], r
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(state.end_listeners)
                 thread.join(3)
+
+
+def _say_nothing() -> None:
+    """Keep uvicorn's warnings from standard error, where Python writes those that no handler takes."""
+    logger = logging.getLogger("uvicorn")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def _run(loop: asyncio.AbstractEventLoop, server: uvicorn.Server, listening: socket.socket) -> None:

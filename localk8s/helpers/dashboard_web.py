@@ -1,7 +1,8 @@
 """The dashboard's web application: the page, a stream of changes, a stream of logs. Read-only, behind a token.
 
 Answers only to its own host names (DNS rebinding), only to its own pages (cross-site requests), and lets the page load
-nothing from anywhere else.
+nothing from anywhere else. What it knows of the cluster is given for the token alone, in a header: the cookie, which browsers
+send to every port of this host, opens nothing but the empty page.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import html
 import json
 import re
+import secrets
 import threading
 from collections.abc import AsyncIterator, Mapping
 from importlib import resources
@@ -49,6 +52,7 @@ _SAFE: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_API = "/api/"
 _OLD_LINES = 500
 _MOST_WAITING = 5000
 
@@ -67,6 +71,7 @@ class Guard:
         self._token = token
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._cookie = f"localk8s-{port}"  # cookies know no ports
+        self._page = secrets.token_urlsafe(24)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge, then hand on."""
@@ -84,18 +89,32 @@ class Guard:
             return PlainTextResponse("This host name is not served.\n", 421, headers=_SAFE)
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse("This page only shows.\n", 405, headers={**_SAFE, "Allow": "GET, HEAD"})
-        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and request.url.path != "/":
+        if not self._is_own_page(request):
             return PlainTextResponse("Other sites are not served.\n", 403, headers=_SAFE)
-        if self._is_token(request.query_params.get("token", "")) and request.url.path == "/":
-            entry = RedirectResponse("/", 303, headers=_SAFE)
-            entry.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", path="/")
+        if _is(request.query_params.get("token", ""), self._token) and request.url.path == "/":
+            entry = RedirectResponse(f"/#token={self._token}", 303, headers=_SAFE)
+            entry.set_cookie(self._cookie, self._page, httponly=True, samesite="lax", path="/")
             return entry
-        if not self._is_token(request.cookies.get(self._cookie, "")):
+        if not self._may_enter(request):
             return PlainTextResponse("Open the whole address that localk8s dashboard printed.\n", 401, headers=_SAFE)
         return None
 
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+    def _is_own_page(self, request: Request) -> bool:
+        """Whether no other site asks: one may only link to the page itself."""
+        origin = request.headers.get("origin")
+        if origin is not None and origin.partition("://")[2] not in self._hosts:
+            return False
+        return request.url.path == "/" or request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+
+    def _may_enter(self, request: Request) -> bool:
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and _is(given, self._token):
+            return True
+        return not request.url.path.startswith(_API) and _is(request.cookies.get(self._cookie, ""), self._page)
+
+
+def _is(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), secret.encode())
 
 
 def build_app(state: DashboardState, client: RestClient, *, title: str, token: str, port: int) -> Starlette:
@@ -142,6 +161,15 @@ def build_app(state: DashboardState, client: RestClient, *, title: str, token: s
         Route("/{name}", file),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, token=token, port=port)])
+
+
+def entry_page(address: str) -> str:
+    """A page that leads to ``address``, for a browser's command line: everybody on this host can read those."""
+    target = html.escape(address, quote=True)
+    return (
+        '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
+        f'<meta http-equiv="refresh" content="0;url={target}"><title>localk8s</title><a href="{target}">localk8s</a>\n'
+    )
 
 
 async def _as_events(messages: AsyncIterator[Any]) -> AsyncIterator[bytes]:

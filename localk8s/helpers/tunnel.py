@@ -20,6 +20,8 @@ from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError, Localk8sError
 
 _LOCALHOST = "localhost"
+_WITHDRAWAL = 3.0
+"""Seconds to take an address back in."""
 _ALL = api_path("v1", "services")
 
 
@@ -153,17 +155,19 @@ class Tunnel:
             forward.close()
         if withdraw:
             try:
-                announce(self._client, service, None)
+                announce(self._client, service, None, timeout=_WITHDRAWAL)
             except KubernetesError as exc:
                 if exc.status != 404:
                     self._tell(f"The address of service {service.name} could not be taken back: {exc.message}")
         self._tell_change(Tunnelled(service.namespace, service.name, "", service.ports))
 
 
-def announce(client: RestClient, service: Tunnelled, ingress: list[dict[str, str]] | None) -> None:
-    """Write what is announced for a service; None: nothing."""
+def announce(
+    client: RestClient, service: Tunnelled, ingress: list[dict[str, str]] | None, *, timeout: float | None = None
+) -> None:
+    """Write what is announced for a service; None: nothing. ``timeout`` is in seconds."""
     path = api_path("v1", "services", namespace=service.namespace, name=service.name, subresource="status")
-    client.patch(path, {"status": {"loadBalancer": {"ingress": ingress}}})
+    client.patch(path, {"status": {"loadBalancer": {"ingress": ingress}}}, timeout=timeout)
 
 
 def clean_up(client: RestClient) -> tuple[Tunnelled, ...]:

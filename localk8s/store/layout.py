@@ -40,6 +40,14 @@ class Layout:
         """Certificates for the docker that runs on ``node``."""
         return self.clusters / cluster / "docker" / node
 
+    def dashboard_entry(self, cluster: str, port: int) -> Path:
+        """The page that leads a browser to the dashboard on ``port``; it holds the dashboard's token."""
+        return self.clusters / cluster / f"dashboard-{port}.html"
+
+    def mounts(self, cluster: str) -> Path:
+        """The list of this host's directories that are on the cluster's nodes."""
+        return self.clusters / cluster / "mounts.json"
+
     def hosts_files(self, cluster: str) -> Path:
         """The list of hosts files that hold names of the cluster."""
         return self.clusters / cluster / "hosts-files"

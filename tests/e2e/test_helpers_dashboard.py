@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from localk8s_door import RealDoor
 from web_workload import library, running
 
 from localk8s import Cluster
+from localk8s.helpers.dashboard_web import entry_page
 from localk8s.model.errors import KubernetesError
 from localk8s.system.wait import wait_until
 
@@ -165,13 +167,47 @@ def test_strangers_stay_outside(address: str) -> None:
     for url, headers, code in (
         (own, {}, 401),
         (f"{own}api/stream", {}, 401),
+        (f"{own}api/stream?{token}", {}, 401),
         (address, {"Host": f"evil.test:{port}"}, 421),
-        (f"{own}api/stream?{token}", {"Sec-Fetch-Site": "cross-site"}, 403),
+        (f"{own}api/stream", {"Sec-Fetch-Site": "cross-site", "Authorization": f"Bearer {token[6:]}"}, 403),
     ):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=20)
         assert caught.value.code == code
         caught.value.close()
+
+
+def test_a_browser_that_starts_with_the_file_gets_in(address: str, tmp_path: Path) -> None:
+    """As on a desktop: the file that is opened leads to the page, whose address shows no token, also when loaded again."""
+    entry = tmp_path / "entry.html"
+    entry.write_text(entry_page(address))
+    with chromium() as tab:
+        tab.open(entry.as_uri())
+        for _ in range(2):
+            tab.wait(f"location.origin + '/' == '{address.partition('?')[0]}' && {_LIVE}", 30)
+            assert tab.look("location.pathname + location.search + location.hash") == "/#overview"
+            tab.call("Page.reload")
+        assert tab.complaints == []
+
+
+def test_an_upgrade_request_is_no_line_on_standard_error(talking: Cluster, door: RealDoor) -> None:
+    process = door.spawn("dashboard", "--url")
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().split(":")[2].partition("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(
+                f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode()
+            )
+            assert client.recv(1000).startswith(b"HTTP/1.1 401")
+            client.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
+            client.recv(1000)
+        process.send_signal(2)
+        assert process.communicate(timeout=20)[1] == "interrupted.\n"
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_it_goes_on_when_the_api_restarts(page: Page, talking: Cluster) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_door import Door
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from localk8s.cli.dashboard import why_not_open
+from localk8s.cli.dashboard import opened, why_not_open
+from localk8s.cli.session import Session
 from localk8s.helpers.dashboard_rows import event_row, node_row, pod_row, pod_status, service_rows, workload_row
 from localk8s.helpers.dashboard_state import DashboardState
 from localk8s.helpers.dashboard_web import build_app
@@ -20,7 +23,7 @@ from localk8s.system.environment import Environment
 
 TOKEN, PORT = "the-token", 8300
 HOST = {"host": f"127.0.0.1:{PORT}"}
-COOKIE = {"cookie": f"localk8s-{PORT}={TOKEN}"}
+BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 class _NoState:
@@ -34,7 +37,9 @@ def _app() -> Starlette:
     return build_app(state, client, title="c", token=TOKEN, port=PORT)
 
 
-def _ask(target: str, headers: dict[str, str], method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def _ask(
+    target: str, headers: dict[str, str], method: str = "GET", *, app: Starlette | None = None
+) -> tuple[int, dict[str, str], bytes]:
     """One request straight into the application."""
     path, _, query = target.partition("?")
     scope = {
@@ -55,26 +60,34 @@ def _ask(target: str, headers: dict[str, str], method: str = "GET") -> tuple[int
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(_app()(scope, receive, send))
+    asyncio.run((app or _app())(scope, receive, send))
     got = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], got, b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_do_not_have() -> None:
-    status, headers, _ = _ask(f"/?token={TOKEN}", HOST)
-    assert (status, headers["location"]) == (303, "/")
-    cookie = headers["set-cookie"].lower()
-    assert f"localk8s-{PORT}={TOKEN}" in cookie
-    assert "httponly" in cookie
-    assert "samesite=strict" in cookie
+def test_the_token_goes_where_no_server_and_no_other_port_sees_it() -> None:
+    """Behind the #, which browsers keep to themselves; the cookie, which goes to every port of this host, is another secret."""
+    app = _app()
+    status, headers, _ = _ask(f"/?token={TOKEN}", HOST, app=app)
+    assert (status, headers["location"]) == (303, f"/#token={TOKEN}")
+    cookie, *attributes = headers["set-cookie"].lower().split("; ")
+    assert cookie.startswith(f"localk8s-{PORT}=")
+    assert {"httponly", "samesite=lax"} <= set(attributes)
+    assert TOKEN not in headers["set-cookie"]
+    stolen = {**HOST, "cookie": headers["set-cookie"].partition(";")[0]}
+    assert [_ask(path, stolen, app=app)[0] for path in ("/", "/app.js")] == [200, 200]
+    for path in ("/api/stream", "/api/cluster", "/api/logs?namespace=a&pod=b"):
+        assert _ask(path, stolen, app=app)[0] == 401
+        given = stolen["cookie"].partition("=")[2]
+        assert _ask(path, {**stolen, "authorization": f"Bearer {given}"}, app=app)[0] == 401
 
 
 @pytest.mark.parametrize(
     ("target", "headers", "method", "expected"),
     [
-        ("/", {**HOST, **COOKIE}, "GET", 200),
-        ("/", {"host": f"localhost:{PORT}", **COOKIE}, "GET", 200),
-        ("/api/stream", {**HOST, **COOKIE, "sec-fetch-site": "same-origin"}, "GET", 200),
+        ("/", {**HOST, **BEARER}, "GET", 200),
+        ("/", {"host": f"localhost:{PORT}", **BEARER}, "GET", 200),
+        ("/api/stream", {**HOST, **BEARER, "sec-fetch-site": "same-origin"}, "GET", 200),
         ("/", HOST, "GET", 401),
         ("/?token=wrong", HOST, "GET", 401),
         ("/?token=%ff", HOST, "GET", 401),
@@ -82,15 +95,20 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_do_not_have() -
         ("/api/logs?namespace=a&pod=b", HOST, "GET", 401),
         ("/app.js", HOST, "GET", 401),
         (f"/?token={TOKEN}", {"host": f"evil.test:{PORT}"}, "GET", 421),
-        ("/", {"host": "127.0.0.1", **COOKIE}, "GET", 421),
-        ("/", COOKIE, "GET", 421),
-        ("/api/stream", {**HOST, **COOKIE, "sec-fetch-site": "cross-site"}, "GET", 403),
-        ("/api/stream", {**HOST, **COOKIE, "sec-fetch-site": "same-site"}, "GET", 403),
-        ("/", {**HOST, **COOKIE}, "POST", 405),
-        ("/api/stream", {**HOST, **COOKIE}, "DELETE", 405),
-        ("/api/logs?namespace=a&pod=../secrets", {**HOST, **COOKIE}, "GET", 404),
-        ("/api/logs", {**HOST, **COOKIE}, "GET", 404),
-        ("/dashboard.py", {**HOST, **COOKIE}, "GET", 404),
+        ("/", {"host": "127.0.0.1", **BEARER}, "GET", 421),
+        ("/", BEARER, "GET", 421),
+        ("/api/stream", {**HOST, **BEARER, "sec-fetch-site": "cross-site"}, "GET", 403),
+        ("/api/stream", {**HOST, **BEARER, "sec-fetch-site": "same-site"}, "GET", 403),
+        ("/api/stream", {**HOST, **BEARER, "origin": "http://127.0.0.1:9999"}, "GET", 403),
+        ("/api/stream", {**HOST, **BEARER, "origin": "null"}, "GET", 403),
+        ("/api/stream", {**HOST, **BEARER, "origin": f"http://127.0.0.1:{PORT}"}, "GET", 200),
+        ("/api/stream", {**HOST, "cookie": f"localk8s-{PORT}={TOKEN}"}, "GET", 401),
+        ("/api/stream", {**HOST, "authorization": f"Basic {TOKEN}"}, "GET", 401),
+        ("/", {**HOST, **BEARER}, "POST", 405),
+        ("/api/stream", {**HOST, **BEARER}, "DELETE", 405),
+        ("/api/logs?namespace=a&pod=../secrets", {**HOST, **BEARER}, "GET", 404),
+        ("/api/logs", {**HOST, **BEARER}, "GET", 404),
+        ("/dashboard.py", {**HOST, **BEARER}, "GET", 404),
     ],
 )
 def test_who_is_let_in(target: str, headers: dict[str, str], method: str, expected: int) -> None:
@@ -103,10 +121,31 @@ def test_who_is_let_in(target: str, headers: dict[str, str], method: str, expect
 
 def test_the_page_names_no_other_place() -> None:
     for name in ("/", "/app.js", "/charts.js", "/style.css", "/icon.svg"):
-        status, _, body = _ask(name, {**HOST, **COOKIE})
+        status, _, body = _ask(name, {**HOST, **BEARER})
         assert status == 200
         text = body.decode().replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text and "https://" not in text and "innerHTML" not in text
+
+
+def test_no_command_line_shows_the_token(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser gets a file that only this user can read, and that is gone afterwards."""
+    seen: list[tuple[str, int, str]] = []
+
+    def open_browser(url: str) -> bool:
+        path = Path(url.removeprefix("file://"))
+        seen.append((url, path.stat().st_mode & 0o777, path.read_text()))
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_browser)
+    monkeypatch.setattr("localk8s.cli.dashboard.why_not_open", lambda *arguments, **more: "")
+    session = Session(Environment(door.environment))
+    with opened(session, f"http://127.0.0.1:{PORT}/?token={TOKEN}&x=<y>") as why:
+        assert why == ""
+    ((url, mode, text),) = seen
+    assert TOKEN not in url
+    assert mode == 0o600
+    assert f"http://127.0.0.1:{PORT}/?token={TOKEN}&amp;x=&lt;y&gt;" in text
+    assert not Path(url.removeprefix("file://")).exists()
 
 
 def _pod(**status: Any) -> dict[str, Any]:

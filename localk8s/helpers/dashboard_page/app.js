@@ -4,7 +4,49 @@ import { bytes, cores, drawCharts } from "/charts.js";
 const $ = (id) => document.getElementById(id);
 const rows = { nodes: new Map(), namespaces: new Map(), pods: new Map(), workloads: new Map(), services: new Map(), events: new Map() };
 let samples = [], podUsage = {}, shown = "overview", query = "", stream = null, logs = null;
-const KEPT_LINES = 4000;
+const KEPT_LINES = 4000, TOKEN = "token=";
+
+// The token comes behind the # of the first address, which is then cleared. It is sent as a header: a cookie would go to every
+// port of this host.
+function takeToken() {
+  const given = location.hash.slice(1);
+  if (given.startsWith(TOKEN)) {
+    sessionStorage.setItem("localk8s-token", given.slice(TOKEN.length));
+    history.replaceState(null, "", "/");
+  }
+  return { Authorization: `Bearer ${sessionStorage.getItem("localk8s-token") ?? ""}` };
+}
+const headers = takeToken();
+
+// Messages of a stream as they come, also after it broke. Not an EventSource: that sends no header.
+function follow(path, { opened = () => {}, told, lost = () => {} }) {
+  const ender = new AbortController();
+  const read = async () => {
+    const answer = await fetch(path, { headers, signal: ender.signal });
+    if (answer.status === 401) return false;
+    if (!answer.ok) throw new Error(answer.status);
+    opened();
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) {
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) told(JSON.parse(part.slice("data: ".length)));
+    }
+    return true;
+  };
+  (async () => {
+    for (;;) {
+      let again = true;
+      try { again = await read(); } catch { /* it broke, or was closed */ }
+      if (ender.signal.aborted) return;
+      lost(again ? "the dashboard has ended; trying again" : "open the whole address that localk8s dashboard printed");
+      if (!again) return;
+      await new Promise((done) => setTimeout(done, 1000));
+    }
+  })();
+  return { close: () => ender.abort() };
+}
 
 const usageOf = (row) => podUsage[`${row.namespace}/${row.name}`] ?? [null, null];
 const age = (since) => {
@@ -231,14 +273,14 @@ function openLogs(row) {
   };
   select.onchange = render;
   render();
-  logs = new EventSource(`/api/logs?namespace=${encodeURIComponent(row.namespace)}&pod=${encodeURIComponent(row.name)}`);
-  logs.onopen = () => { lines = []; };
-  logs.onmessage = (event) => {
-    const batch = JSON.parse(event.data);
-    if (!batch.length) return;
-    lines = lines.concat(batch).slice(-KEPT_LINES);
-    render();
-  };
+  logs = follow(`/api/logs?namespace=${encodeURIComponent(row.namespace)}&pod=${encodeURIComponent(row.name)}`, {
+    opened: () => { lines = []; },
+    told: (batch) => {
+      if (!batch.length) return;
+      lines = lines.concat(batch).slice(-KEPT_LINES);
+      render();
+    },
+  });
 }
 
 function closeLogs() { logs?.close(); logs = null; }
@@ -266,9 +308,7 @@ function take(message) {
 }
 
 function connect() {
-  stream = new EventSource("/api/stream");
-  stream.onmessage = (event) => take(JSON.parse(event.data));
-  stream.onerror = () => connection("lost", "the dashboard has ended; trying again");
+  stream = follow("/api/stream", { told: take, lost: (words) => connection("lost", words) });
 }
 
 function theme() {
@@ -324,7 +364,7 @@ function begin() {
   const wanted = location.hash.slice(1);
   show(TABS.includes(wanted) ? wanted : "overview");
   setInterval(draw, 5000); // ages
-  fetch("/api/cluster").then((answer) => answer.json()).then((cluster) => {
+  fetch("/api/cluster", { headers }).then((answer) => (answer.ok ? answer.json() : { name: "localk8s" })).then((cluster) => {
     $("cluster").textContent = cluster.name;
     document.title = `${cluster.name} · localk8s`;
   });
