@@ -297,13 +297,15 @@ class Cluster(Uses, Builds, Members, Exports):
             image: another image than the built-in echo server; it must serve HTTP on port 8080.
 
         Raises:
-            WrongStateError: the cluster is not running.
-            WaitTimeoutError, KubernetesError: it did not come up.
+            WrongStateError: the cluster is not running; or the demo's containers end.
+            ArtifactError: the image cannot be pulled.
+            WaitTimeoutError, KubernetesError: it did not come up. What did not come up was taken back.
         """
         from localk8s.helpers.demo import run_demo
 
         with self._asked() as client:
-            return run_demo(client, self.node().address, replicas=replicas, image=image, report=self._report)
+            address = self.node().address
+            return run_demo(client, address, replicas=replicas, image=image, report=self._report, cluster=self.name)
 
     def delete_demo(self) -> None:
         """Remove what ``demo`` deployed. Removing what is not there succeeds."""

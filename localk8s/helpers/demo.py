@@ -5,26 +5,40 @@ Takes a client and an address, returns a result, prints nothing. Must not know d
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from localk8s.kube.manifests import deployment, node_port_service
 from localk8s.kube.paths import api_path
-from localk8s.kube.readiness import wait_deployment
+from localk8s.kube.readiness import Readiness, judge_deployment, wait_until_judged
 from localk8s.kube.rest import RestClient
-from localk8s.model.errors import UsageError
-from localk8s.model.progress import Reporter
+from localk8s.model.errors import (
+    ArtifactError,
+    KubernetesError,
+    Localk8sError,
+    UsageError,
+    WaitTimeoutError,
+    WrongStateError,
+)
+from localk8s.model.hints import command
+from localk8s.model.names import DEFAULT_CLUSTER
+from localk8s.model.progress import Reporter, SilentReporter
 from localk8s.system.wait import Pending, wait_until
 
 NAME, NAMESPACE, PORT = "demo", "default", 8080
 ECHO_IMAGE = "localk8s.dev/echo:1"
 """In every node of a cluster from the start, so that the demo needs no network."""
 MOST_REPLICAS = 100
-_ROLLOUT, _ANSWER = 180.0, 30.0
+_ROLLOUT, _ANSWER, _ONE_LOOK = 180.0, 30.0, 2.0
+_DEPLOYMENT = api_path("apps/v1", "deployments", namespace=NAMESPACE, name=NAME)
+_PODS = api_path("v1", "pods", namespace=NAMESPACE, labelSelector=f"app={NAME}")
+_NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+_NOT_STARTED = frozenset({"CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +89,23 @@ def manifests(image: str, replicas: int) -> tuple[dict[str, Any], dict[str, Any]
     )
 
 
-def run_demo(client: RestClient, address: str, *, replicas: int, image: str | None, report: Reporter) -> DemoResult:
-    """Deploy, wait until every pod is available, and ask.
+def run_demo(
+    client: RestClient, address: str, *, replicas: int, image: str | None, report: Reporter, cluster: str = DEFAULT_CLUSTER
+) -> DemoResult:
+    """Deploy, wait until every pod is available, and ask. What does not come up is taken back.
 
     Args:
         client: of the cluster's API.
         address: a node's address, as this host reaches it.
+        cluster: its name, for hints.
         replicas: pods.
         image: another image than the echo server, serving HTTP on port 8080.
         report: told about the steps.
 
     Raises:
         UsageError: no such number of replicas.
+        ArtifactError: the image cannot be pulled.
+        WrongStateError: the pods end, or cannot be started.
         WaitTimeoutError: the pods did not come up, or the port did not answer.
         KubernetesError: the API refused.
     """
@@ -96,13 +115,18 @@ def run_demo(client: RestClient, address: str, *, replicas: int, image: str | No
     if not image or any(each.isspace() or not each.isprintable() for each in image):
         raise UsageError(f"{image!r} is no image.", hint=f"localk8s demo --image {ECHO_IMAGE}")
     with report.step("deploy", "deploying the echo server") as step:
+        before = _deployed(client)
         workload, service = manifests(image, replicas)
         client.apply(workload)
         port = int(client.apply(service)["spec"]["ports"][0]["nodePort"])
         step.finish_as("deployed the echo server")
     pods = "1 pod" if replicas == 1 else f"{replicas} pods"
     with report.step("rollout", f"waiting for {pods}") as step:
-        wait_deployment(client, NAMESPACE, NAME, timeout=_ROLLOUT)
+        try:
+            _wait_rollout(client, image, cluster)
+        except (ArtifactError, WrongStateError, WaitTimeoutError):
+            _take_back(client, before)
+            raise
         step.finish_as(f"{pods} available")
     with report.step("ask", f"asking {address}:{port}") as step:
         what, hint = f"an answer from {address}:{port}", "localk8s kubectl describe service demo"
@@ -112,15 +136,92 @@ def run_demo(client: RestClient, address: str, *, replicas: int, image: str | No
     return DemoResult(url, milliseconds, status, body, parse_answer(body), by_hand)
 
 
+def _deployed(client: RestClient) -> tuple[str, int] | None:
+    """The image and the replicas of the demo that is there; None when there is none."""
+    try:
+        found = client.get(_DEPLOYMENT)["spec"]
+    except KubernetesError as exc:
+        if exc.status != 404:
+            raise
+        return None
+    return str(found["template"]["spec"]["containers"][0]["image"]), int(found.get("replicas", 1))
+
+
+def _take_back(client: RestClient, before: tuple[str, int] | None) -> None:
+    """Put the demo that was there back, or delete what was deployed."""
+    with contextlib.suppress(KubernetesError, WaitTimeoutError):  # the rollout's own error is the one to tell
+        if before is None:
+            delete_demo(client, SilentReporter())
+        else:
+            client.apply(manifests(*before)[0])
+
+
+def _wait_rollout(client: RestClient, image: str, cluster: str) -> None:
+    trouble: PodTrouble | None = None
+
+    def look() -> Readiness:
+        nonlocal trouble
+        if judged := judge_deployment(client.get(_DEPLOYMENT, timeout=_ONE_LOOK)):
+            return judged
+        trouble = find_trouble(client.get(_PODS, timeout=_ONE_LOOK)["items"], image)
+        if trouble is not None and trouble.final:
+            raise _rollout_error(trouble, image, cluster)
+        return Readiness(False, f"{judged.reason} ({trouble})") if trouble else judged
+
+    hint = command("kubectl", "get", "pods", "-A", cluster=cluster)
+    wait_until_judged(look, f"deployment {NAME}", _ROLLOUT, interval=0.2, hint=hint)
+
+
+def _rollout_error(trouble: PodTrouble, image: str, cluster: str) -> Localk8sError:
+    if trouble.reason in _NOT_PULLED:
+        message = f"The image {image} cannot be pulled: {trouble}. The demo was taken back."
+        return ArtifactError(message, hint=command("image load", image, cluster=cluster))
+    message = f"The demo's containers do not run: {trouble}. The demo was taken back."
+    return WrongStateError(message, hint=command("demo", "--image", ECHO_IMAGE, cluster=cluster))
+
+
+@dataclass(frozen=True, slots=True)
+class PodTrouble:
+    """Why a pod does not come up."""
+
+    reason: str
+    """The kubelet's or the scheduler's one word: ``ErrImagePull``, ``Unschedulable``."""
+    message: str
+    final: bool
+    """Whether waiting will not help."""
+
+    def __str__(self) -> str:
+        first = " ".join(self.message.split())[:200].rstrip(".")
+        return f"{self.reason}: {first}" if first else self.reason
+
+
+def find_trouble(pods: Sequence[Mapping[str, Any]], image: str) -> PodTrouble | None:
+    """Why the pods that run ``image`` do not come up; None when nothing is known. What is final comes first."""
+    found: list[PodTrouble] = []
+    for pod in pods:
+        if pod["metadata"].get("deletionTimestamp") or pod["spec"]["containers"][0].get("image") != image:
+            continue
+        status = pod.get("status") or {}
+        for container in status.get("containerStatuses") or []:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            reason = str(waiting.get("reason") or "")
+            if reason in _NOT_PULLED or reason in _NOT_STARTED:
+                found.append(PodTrouble(reason, str(waiting.get("message") or ""), final=True))
+        for condition in status.get("conditions") or []:
+            if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+                reason, message = str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")
+                found.append(PodTrouble(reason, message, final=False))
+    return min(found, key=lambda each: not each.final, default=None)
+
+
 def delete_demo(client: RestClient, report: Reporter) -> None:
     """Remove the Deployment and the Service, and wait until their pods are gone."""
     with report.step("delete-demo", "deleting the demo") as step:
         client.delete(api_path("v1", "services", namespace=NAMESPACE, name=NAME))
-        client.delete(api_path("apps/v1", "deployments", namespace=NAMESPACE, name=NAME))
-        pods = api_path("v1", "pods", namespace=NAMESPACE, labelSelector=f"app={NAME}")
+        client.delete(_DEPLOYMENT)
 
         def gone() -> bool:
-            if left := len(client.get(pods)["items"]):
+            if left := len(client.get(_PODS)["items"]):
                 raise Pending(f"{left} left")
             return True
 

@@ -39,12 +39,24 @@ def test_demo_again_prints_the_answer_for_people(door: RealDoor) -> None:
     assert len(door.objects("pods", "-l", "app=demo")) == 3
 
 
+def test_an_image_that_is_not_there_is_said_and_the_demo_before_is_put_back(door: RealDoor) -> None:
+    said = door.fail("demo", "--image", "nosuch:1", code=11, timeout=120)
+    assert "The image nosuch:1 cannot be pulled: " in said
+    assert "ErrImagePull" in said or "ImagePullBackOff" in said
+    assert "hint: localk8s image load nosuch:1" in said
+    (deployment,) = door.objects("deployments", "--field-selector=metadata.name=demo")
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "localk8s.dev/echo:1"
+    assert deployment["spec"]["replicas"] == 3
+
+
 def test_the_two_commands_by_hand_do_the_same(door: RealDoor) -> None:
     by_hand = json.loads(door.do("demo", "-o", "json"))["byHand"]
     door.fail("demo", "--image", "", code=2)
     door.do("demo", "--delete")
     assert door.objects("pods", "-l", "app=demo") == []
     door.do("demo", "--delete")
+    door.fail("demo", "--image", "nosuch:1", code=11, timeout=120)
+    assert door.objects("deployments,services", "-l", "app=demo") == []
     for command in by_hand:
         words = shlex.split(command)
         assert words[0] == "kubectl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from localk8s.artifacts.catalog import image_reference
 from localk8s.artifacts.kinds import ImageRole
-from localk8s.helpers.demo import ECHO_IMAGE, commands_by_hand, manifests, parse_answer
+from localk8s.helpers.demo import ECHO_IMAGE, commands_by_hand, find_trouble, manifests, parse_answer
 from localk8s.model.versions import KubernetesVersion
 
 ANSWER = {
@@ -62,3 +63,27 @@ def test_an_answer_that_lacks_something_is_somebody_elses(key: str) -> None:
 @given(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), lambda each: st.lists(each)).map(json.dumps)))
 def test_any_other_answer_is_somebody_elses(body: str) -> None:
     assert parse_answer(body) is None
+
+
+def _pod(image: str, *, waiting: dict[str, str] | None = None, **more: object) -> dict[str, Any]:
+    statuses = [{"state": {"waiting": waiting}}] if waiting else []
+    return {
+        "metadata": {"name": "demo-1", **({"deletionTimestamp": "now"} if more.get("ending") else {})},
+        "spec": {"containers": [{"image": image}]},
+        "status": {"containerStatuses": statuses, "conditions": more.get("conditions", [])},
+    }
+
+
+def test_why_pods_do_not_come_up() -> None:
+    unscheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes. "}]
+    pull = {"reason": "ErrImagePull", "message": "rpc error:\n not found."}
+    assert find_trouble([], "a:1") is None
+    assert find_trouble([_pod("a:1", waiting={"reason": "ContainerCreating"})], "a:1") is None
+    assert find_trouble([_pod("b:1", waiting=pull), _pod("a:1", waiting=pull, ending=True)], "a:1") is None
+    slow = find_trouble([_pod("a:1", conditions=unscheduled)], "a:1")
+    assert slow is not None and not slow.final and str(slow) == "Unschedulable: 0/1 nodes"
+    found = find_trouble([_pod("a:1", conditions=unscheduled), _pod("a:1", waiting=pull)], "a:1")
+    assert found is not None and found.final and str(found) == "ErrImagePull: rpc error: not found"
+    for reason in ("ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff", "RunContainerError"):
+        found = find_trouble([_pod("a:1", waiting={"reason": reason})], "a:1")
+        assert found is not None and found.final and str(found) == reason
