@@ -18,14 +18,16 @@ from localk8s.drivers.base import (
     SupportsMount,
     SupportsServices,
 )
-from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError
+from localk8s.model.errors import NotFoundError, NotSupportedError
 from localk8s.model.hints import command
 
 if TYPE_CHECKING:
+    from localk8s.cluster.mounts import Mounts
     from localk8s.drivers.base import Driver
     from localk8s.drivers.image_tool import ImageBuild
     from localk8s.helpers.images import Images, LoadedImage
     from localk8s.helpers.images_tool import ToolImages
+    from localk8s.helpers.mount import Mount
     from localk8s.helpers.registry import Registry
     from localk8s.kube.rest import RestClient
     from localk8s.model.node import Node
@@ -160,49 +162,49 @@ class Builds:
     def mount(self, source: str | Path, target: str, *, nodes: Sequence[str] = ()) -> None:
         """Let a directory of this host be one on nodes too, until they are switched off; pods reach it by hostPath.
 
+        Where it is already, nothing is done.
+
         Args:
             source: the host's directory.
             target: an absolute path on the nodes; made when missing.
-            nodes: their names; all when empty.
+            nodes: their names; when empty all that run.
 
         Raises:
             NotFoundError: there is no such directory, cluster or node.
-            UsageError: ``target`` is no absolute path, or one that the node itself needs.
+            UsageError: ``target`` is not an absolute path, or one that the node itself needs.
+            WrongStateError: something else is mounted there; a node that is named is off.
             NotSupportedError: this driver has no way.
         """
         from localk8s.helpers.mount import check_target
 
-        driver, directory = self._mounting(), Path(source).expanduser().absolute()
+        mounts, directory = self._mounts(), Path(source).expanduser().absolute()
         if not directory.is_dir():
             raise NotFoundError(f"There is no directory {directory} on this host.")
-        wanted = check_target(target)
-        done: list[str] = []
-        try:
-            for node in [self.node(name) for name in nodes] or self.nodes():
-                driver.mount(self.spec, node.name, directory, wanted)
-                done.append(node.name)
-        except BaseException:
-            for name in done:  # all of them or none
-                with contextlib.suppress(Localk8sError):
-                    driver.unmount(self.spec, name, wanted)
-            raise
+        mounts.add(self._named(nodes), directory, check_target(target), off_too=bool(nodes))
 
     def unmount(self, target: str, *, nodes: Sequence[str] = ()) -> None:
-        """Take away what ``mount`` brought. Errors as there."""
+        """Take away what is mounted at ``target``. Errors as for ``mount``; NotFoundError: nothing is."""
         from localk8s.helpers.mount import check_target
 
-        driver, wanted = self._mounting(), check_target(target)
-        for node in [self.node(name) for name in nodes] or self.nodes():
-            driver.unmount(self.spec, node.name, wanted)
+        self._mounts().remove(self._named(nodes), check_target(target), off_too=bool(nodes))
 
-    def _mounting(self) -> SupportsMount:
+    def mounts(self) -> tuple[Mount, ...]:
+        """The directories of this host that are on nodes now. Errors as for ``mount``."""
+        return self._mounts().mounted(self.nodes())
+
+    def _named(self, nodes: Sequence[str]) -> tuple[Node, ...]:
+        return tuple(self.node(name) for name in nodes) or self.nodes()
+
+    def _mounts(self) -> Mounts:
+        from localk8s.cluster.mounts import Mounts
+
         driver = self._driver
         if not isinstance(driver, SupportsMount):
             raise NotSupportedError(
                 f"The {self.spec.driver} driver has no way to mount a directory of this host.",
                 hint="localk8s cp --help",
             )
-        return driver
+        return Mounts(driver, self.spec, self._installation.layout.mounts(self.name), self._report)
 
     def start_registry(self) -> Registry:
         """Have a registry that this host and every node reach under one address; announced by KEP-1755's ConfigMap.

@@ -1,8 +1,12 @@
-"""Where a directory of the host may appear on a node. Pure; the mounting is the driver's."""
+"""Where a directory of the host may appear on a node, and what is mounted there. Pure; the mounting is the driver's."""
 
 from __future__ import annotations
 
+import json
 import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from localk8s.model.errors import UsageError
 
@@ -10,6 +14,36 @@ _NEEDED = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", 
 """What a node runs from; below ``/var`` and ``/run`` only what localk8s and the kubelet keep is forbidden."""
 _KEPT = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd", "/var/lib/localk8s", "/run/localk8s", "/run/containerd")
 _WHOLE = ("/dev", "/etc", "/proc", "/sys", "/usr")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mount:
+    """A directory of this host on a node."""
+
+    node: str
+    source: str
+    """The directory here."""
+    target: str
+    """Where it is on the node."""
+
+
+def encode(mounts: Sequence[Mount]) -> str:
+    """Mounts as they are kept in a file."""
+    return json.dumps([asdict(each) for each in sorted(mounts)], indent=1) + "\n"
+
+
+def decode(text: str) -> tuple[Mount, ...]:
+    """What ``encode`` wrote; none for what cannot be read: what is mounted is the kernel's to say."""
+    try:
+        return tuple(Mount(str(each["node"]), str(each["source"]), str(each["target"])) for each in json.loads(text))
+    except (ValueError, KeyError, TypeError):
+        return ()
+
+
+def mount_points(mountinfo: str) -> tuple[str, ...]:
+    """Where something is mounted, once for each mount, from ``/proc/self/mountinfo`` (proc_pid_mountinfo(5))."""
+    places = [fields[4] for line in mountinfo.splitlines() if len(fields := line.split(" ")) > 5]
+    return tuple(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place) for place in places)
 
 
 def split(pair: str) -> tuple[str, str]:

@@ -134,7 +134,13 @@ def test_a_directory_of_this_host_is_one_of_the_nodes_until_it_is_removed(cli: C
         assert cli.out("ssh", node, "--", "cat", "/srv/work/hello") == "from here"
     cli("ssh", "default-2", "--", "sh", "-c", "echo back >/srv/work/answer")
     assert (tmp_path / "answer").read_text() == "back\n"
+    cli("mount", f"{tmp_path}:/srv/work")  # twice is once
+    assert cli.out("mount", "--list", "-o", "name").split() == ["default:/srv/work", "default-2:/srv/work"]
+    assert str(tmp_path) in cli.out("mount")
+    assert b"Something is mounted at /srv/work" in cli("mount", "/tmp:/srv/work", code=4).stderr
     cli("mount", "--remove", "/srv/work")
+    assert cli.out("mount", "--list", "-o", "name").split() == []
+    assert b"Nothing is mounted at /srv/work" in cli("mount", "--remove", "/srv/work", code=3).stderr
     cli("ssh", "default", "--", "test", "-e", "/srv/work/hello", code=1)
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
