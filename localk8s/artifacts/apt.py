@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from localk8s.artifacts.apt_sources import AptSource, debian_sources, render_sources
 from localk8s.model.errors import ArtifactError, CommandError
 from localk8s.model.node import Completed
 from localk8s.model.progress import Step
+from localk8s.system.archives import PACKAGE, unpack
 from localk8s.system.files import write_atomic
 from localk8s.system.process import HostRunner
+from localk8s.system.tar_reader import ArchiveError
 
 _UPDATE_LIMIT = 600.0
 _FETCH_LIMIT = 3600.0
@@ -132,8 +136,17 @@ class Apt:
         return tuple(sorted(into.iterdir()))
 
     def unpack(self, archive: Path, root: Path) -> None:
-        """Unpack a .deb below ``root``; none of its scripts run."""
-        self._runner.run(["dpkg-deb", "--extract", str(archive), str(root)], timeout=_FETCH_LIMIT)
+        """Unpack a .deb below ``root``; none of its scripts run.
+
+        Raises:
+            ArtifactError: it is damaged.
+        """
+        with tempfile.NamedTemporaryFile(dir=self._directory, prefix="files-", suffix=".tar") as files:
+            self._runner.run(["dpkg-deb", "--fsys-tarfile", str(archive)], timeout=_FETCH_LIMIT, into=cast("IO[bytes]", files))
+            try:
+                unpack(Path(files.name), root, PACKAGE)
+            except ArchiveError as exc:
+                raise ArtifactError(f"Debian's package {archive.name} cannot be unpacked: {exc}.") from exc
 
     def _fetch(self, command: str, *arguments: str, into: Path, tell: Callable[[float], None]) -> None:
         """Run a fetching command in the new directory ``into``; ``tell`` hears which part (0 to 1) has come."""

@@ -16,6 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from localk8s.system.tar_reader import read_member
+
+_LONGEST_LISTING = 4 << 20
+"""Bytes of a manifest.json."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -69,11 +74,9 @@ def write_image(target: Path, reference: str, architecture: str, contents: Conte
 def read_tags(archive: Path) -> tuple[str, ...]:
     """The references in a docker archive; none when it is not one."""
     try:
-        with tarfile.open(archive) as opened:
-            member = opened.extractfile("manifest.json")
-            listing = json.load(member) if member else []
-            return tuple(str(tag) for image in listing for tag in image.get("RepoTags") or ())
-    except (tarfile.TarError, KeyError, ValueError, AttributeError, TypeError, EOFError):
+        listing = json.loads(read_member(archive, "manifest.json", _LONGEST_LISTING) or b"[]")
+        return tuple(str(tag) for image in listing for tag in image.get("RepoTags") or ())
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return ()
 
 

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import io
-import lzma
 import os
 import re
 import shlex
 import shutil
 import tarfile
-import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.artifacts.cache import Cache
-from localk8s.artifacts.manifest import MANIFEST, file_digest
-from localk8s.artifacts.sums import SUMS, parse_sums, render_sums
+from localk8s.artifacts.manifest import MANIFEST, file_digest, regular_files
+from localk8s.artifacts.sums import LONGEST_SUMS, SUMS, parse_sums, read_digest_file, render_sums
 from localk8s.model.errors import ArtifactError, PrerequisiteError, UsageError
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.archives import unpack
 from localk8s.system.process import HostRunner
+from localk8s.system.tar_reader import ArchiveError, Kind, TarReader
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
 _COMPRESS_LIMIT = 3600.0
@@ -46,14 +45,17 @@ class Member:
 
 
 def open_bundle(path: Path, cache: Cache, runner: HostRunner, step: Step) -> Path:
-    """Unpack the bundle ``path`` into the cache, once, and check every file that its SHA256SUMS names.
+    """Unpack the bundle ``path`` into the cache, once, and check every file against its SHA256SUMS, if it has one.
 
     Returns:
         the directory.
 
     Raises:
-        ArtifactError: it is no tar archive, is damaged, or a file is not what its digest says; the file is named.
+        ArtifactError: it is no tar archive, is damaged, or a file is not what its digest says or is not listed; the file is
+            named.
     """
+    if not path.is_file():
+        raise ArtifactError(f"{path} is neither a directory nor a file.")
     if not path.name.endswith(SUFFIXES):
         raise ArtifactError(f"{path} is no bundle: its name should end in one of {', '.join(SUFFIXES)}.")
     found = path.stat()
@@ -72,11 +74,12 @@ def open_bundle(path: Path, cache: Cache, runner: HostRunner, step: Step) -> Pat
 def listed_versions(path: Path, architecture: str) -> tuple[KubernetesVersion, ...]:
     """The Kubernetes versions in a bundle of ours, read from its beginning; empty when that does not tell."""
     try:
-        with tarfile.open(path) as archive:
-            first = archive.next()
-            file = archive.extractfile(first) if first and first.name == SUMS else None
-            sums = parse_sums(file.read().decode("utf-8", errors="replace")) if file else {}
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError):
+        with TarReader(path) as archive:
+            first = next(iter(archive), None)
+            if first is None or first.name != SUMS or first.kind is not Kind.FILE:
+                return ()
+            sums = parse_sums(archive.whole_content(first, LONGEST_SUMS).decode("utf-8", errors="replace"))
+    except (ArchiveError, OSError):
         return ()
     inside = re.compile(rf"release/(v[^/]+)/bin/linux/{architecture}/kubelet")
     return tuple(parse_kubernetes_version(match[1]) for match in map(inside.fullmatch, sums) if match)
@@ -90,23 +93,30 @@ def _unpack(path: Path, work: Path, runner: HostRunner) -> None:
         runner.run(["zstd", "-d", "-q", "-f", "-o", str(plain), str(path)], timeout=_COMPRESS_LIMIT)
     try:
         unpack(plain, work / "out")
-    except ValueError as exc:
-        raise ArtifactError(f"{path} is damaged or no tar archive: {exc}.", hint="copy it again from where it came") from exc
+    except ArchiveError as exc:
+        raise ArtifactError(f"{path} cannot be unpacked: {exc}.", hint="copy it again from where it came") from exc
     if plain is not path:
         plain.unlink()
 
 
 def check_sums(root: Path, origin: Path) -> None:
-    """Compare all files that ``root``'s SHA256SUMS names with it; a directory without one passes.
+    """Compare all files below ``root`` with its SHA256SUMS; a directory without one passes.
 
     Raises:
-        ArtifactError: a file is missing or differs; it is named.
+        ArtifactError: a file is missing, differs or is not listed; it is named.
     """
     sums = root / SUMS
+    if sums.is_symlink():
+        raise ArtifactError(f"{SUMS} in {origin} is a link.", hint="copy it again from where it came")
     if not sums.is_file():
         return
-    listed = parse_sums(sums.read_text(encoding="utf-8", errors="replace"))
-    there = {name: root / name for name in listed if (root / name).is_file() and not name.startswith("..")}
+    listed = parse_sums(read_digest_file(sums))
+    found = {path.relative_to(root).as_posix() for path in regular_files(root)}
+    if unlisted := sorted(found - listed.keys() - {SUMS}):
+        raise ArtifactError(
+            f"{origin} holds {unlisted[0]!r}, which its {SUMS} does not list.", hint="copy it again from where it came"
+        )
+    there = {name: root / name for name in listed if not name.startswith(("..", "/")) and (root / name).is_file()}
     if missing := sorted(listed.keys() - there.keys()):
         raise ArtifactError(f"{origin} is not whole: {missing[0]} is missing.", hint="copy it again from where it came")
     with ThreadPoolExecutor(4) as pool:

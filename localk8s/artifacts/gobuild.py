@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localk8s.artifacts.apt import Apt, dying_with_parent
@@ -18,8 +18,9 @@ from localk8s.artifacts.progress import Phase
 from localk8s.model.errors import ArtifactError
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion
-from localk8s.system.archives import unpack
+from localk8s.system.archives import PACKAGE, unpack
 from localk8s.system.process import HostRunner
+from localk8s.system.tar_reader import ArchiveError
 
 _GO = "usr/lib/go-1.19"
 _SOURCE = "gopath/src/k8s.io/kubernetes"
@@ -100,10 +101,11 @@ def unpack_source(files: Sequence[Path], target: Path, patch: Path, runner: Host
     """Unpack a Debian source package of format 3.0 (quilt) into ``target`` and apply its patches, without dpkg-dev."""
     original = next(file for file in files if ".orig.tar." in file.name)
     packaging = next(file for file in files if ".debian.tar." in file.name)
-    runner.run(
-        ["tar", "--extract", "--strip-components=1", f"--file={original}", f"--directory={target}"], timeout=_COMMAND_LIMIT
-    )
-    unpack(packaging, target)
+    try:
+        unpack(original, target, replace(PACKAGE, strip=1))
+        unpack(packaging, target, PACKAGE)
+    except ArchiveError as exc:
+        raise ArtifactError(f"Debian's Kubernetes source package cannot be unpacked: {exc}.") from exc
     patches = target / "debian/patches"
     for line in (patches / "series").read_text(encoding="utf-8").splitlines():
         name = line.partition("#")[0].strip()

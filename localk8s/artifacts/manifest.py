@@ -50,7 +50,7 @@ class Manifest:
 def describe(root: Path, facts: Mapping[str, str]) -> Manifest:
     """Read every regular file below ``root`` and record its digest."""
     files = {}
-    for path in sorted(_regular_files(root)):
+    for path in sorted(regular_files(root)):
         name = str(path.relative_to(root))
         if name != MANIFEST:
             files[name] = record_file(path)
@@ -130,7 +130,8 @@ def file_digest(path: Path) -> str:
     return record_file(path).sha256
 
 
-def _regular_files(root: Path) -> list[Path]:
+def regular_files(root: Path) -> list[Path]:
+    """Every regular file below ``root``; links are not followed."""
     found = []
     for directory, _, names in os.walk(root):
         found += [path for name in names if not (path := Path(directory) / name).is_symlink() and path.is_file()]

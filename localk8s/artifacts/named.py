@@ -21,7 +21,7 @@ from localk8s.artifacts.cache import Cache
 from localk8s.artifacts.elf import MACHINES, read_elf
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS
 from localk8s.artifacts.manifest import FileRecord, Manifest, read_manifest, record_file, write_manifest
-from localk8s.artifacts.sums import SUMS, parse_digest, parse_sums
+from localk8s.artifacts.sums import SUMS, parse_digest, parse_sums, read_digest_file
 from localk8s.model.errors import ArtifactError, CommandError, Localk8sError, NotFoundError
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
@@ -129,6 +129,9 @@ class NamedSource:
 
     def _examine(self, place: Path) -> Manifest:
         watched = self._watched(place)
+        for path in watched:
+            if path.name == SUMS or path.suffix == ".sha256":
+                read_digest_file(path)  # refused when it is endless, before anything is read whole
         try:
             with ThreadPoolExecutor(4) as pool:
                 records = dict(zip((str(path) for path in watched), pool.map(record_file, watched), strict=True))
@@ -178,13 +181,13 @@ class NamedSource:
         """The digest that the directory states for ``path``; None when it states none."""
         beside = path.with_name(f"{path.name}.sha256")
         if beside.is_file():
-            digest = parse_digest(beside.read_text(encoding="ascii", errors="replace"))
+            digest = parse_digest(read_digest_file(beside))
             if digest is None:
                 raise ArtifactError(f"{beside} holds no SHA-256 digest.")
             return digest
         for sums in (path.parent / SUMS, self.root / SUMS):
             if sums.is_file():
-                listed = parse_sums(sums.read_text(encoding="utf-8", errors="replace"))
+                listed = parse_sums(read_digest_file(sums))
                 if digest := listed.get(os.path.relpath(path, sums.parent)):
                     return digest
         return None

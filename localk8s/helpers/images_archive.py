@@ -7,16 +7,16 @@ file until they are sent. Must not know nodes.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from localk8s.helpers.images_names import full_name
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
+from localk8s.system.tar_reader import ArchiveError, Kind, Member, list_members
 
 _DOCKER = "application/vnd.docker"
 _MANIFEST_TYPE = f"{_DOCKER}.distribution.manifest.v2+json"
@@ -95,12 +95,13 @@ def open_archive(path: Path, machine: str) -> ImageArchive:
         UsageError: it is no image archive, or one that is cut off.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
-            return ImageArchive(path, _Reader(tar, path, machine).images())
+        members = list_members(path)
+        with path.open("rb") as file:
+            return ImageArchive(path, _Reader(members, file, path, machine).images())
     except FileNotFoundError:
         raise NotFoundError(f"There is no image archive {path}.") from None
-    except (tarfile.TarError, EOFError) as exc:
-        raise _no_archive(path, "it is no tar file, or cut off") from exc
+    except ArchiveError as exc:
+        raise _no_archive(path, str(exc)) from exc
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as exc:
         raise _no_archive(path, f"its listing is unusable ({str(exc)[:80]})") from exc
     except OSError as exc:
@@ -110,12 +111,9 @@ def open_archive(path: Path, machine: str) -> ImageArchive:
 class _Reader:
     """The members of one opened archive."""
 
-    def __init__(self, tar: tarfile.TarFile, path: Path, machine: str) -> None:
-        self._tar, self._path, self._machine = tar, path, machine
-        self._members = {_plain(member.name): member for member in tar}
-        whole = path.stat().st_size
-        if any(member.offset_data + member.size > whole for member in self._members.values() if member.isreg()):
-            raise _no_archive(path, "it is cut off")
+    def __init__(self, members: Sequence[Member], file: BinaryIO, path: Path, machine: str) -> None:
+        self._file, self._path, self._machine = file, path, machine
+        self._members = {_plain(member.name): member for member in members}
 
     def images(self) -> tuple[ArchivedImage, ...]:
         if "index.json" in self._members and "oci-layout" in self._members:
@@ -156,8 +154,8 @@ class _Reader:
         """A layer of docker's archive: named by the digest in the configuration, unless it is compressed."""
         member = self._regular(name)
         if self._read(member, 2) != _GZIP:
-            return Blob(_checked(claimed), member.size, member.offset_data), _LAYER_TYPE
-        return Blob(self._hash(member), member.size, member.offset_data), f"{_LAYER_TYPE}.gzip"
+            return Blob(_checked(claimed), member.size, member.offset), _LAYER_TYPE
+        return Blob(self._hash(member), member.size, member.offset), f"{_LAYER_TYPE}.gzip"
 
     def _oci(self) -> list[ArchivedImage]:
         tags: dict[str, list[str]] = {}
@@ -206,18 +204,18 @@ class _Reader:
 
     def _stored(self, digest: str) -> Blob:
         member = self._regular(_blob_path(digest))
-        return Blob(digest, member.size, member.offset_data)
+        return Blob(digest, member.size, member.offset)
 
-    def _regular(self, name: str) -> tarfile.TarInfo:
+    def _regular(self, name: str) -> Member:
         """The file that ``name`` means; docker writes a layer that occurs twice as a link."""
         member = self._members[_plain(name)]
         for _ in range(8):
-            if not (member.issym() or member.islnk()):
+            if member.kind not in (Kind.LINK, Kind.HARD_LINK):
                 break
             base = _plain(member.name).rpartition("/")[0]
-            leads_to = member.linkname if member.islnk() else f"{base}/{member.linkname}"
+            leads_to = member.target if member.kind is Kind.HARD_LINK else f"{base}/{member.target}"
             member = self._members[_plain(leads_to)]
-        if not member.isreg():
+        if member.kind is not Kind.FILE:
             raise KeyError(f"{name} is no file")
         return member
 
@@ -230,14 +228,13 @@ class _Reader:
             raise ValueError(f"{name} is too large")
         return self._read(member, member.size)
 
-    def _read(self, member: tarfile.TarInfo, count: int) -> bytes:
-        opened = self._tar.extractfile(member)
-        return b"" if opened is None else opened.read(count)
+    def _read(self, member: Member, count: int) -> bytes:
+        self._file.seek(member.offset)
+        return self._file.read(min(count, member.size))
 
-    def _hash(self, member: tarfile.TarInfo) -> str:
+    def _hash(self, member: Member) -> str:
         digest = hashlib.sha256()
-        opened = self._tar.extractfile(member)
-        while opened is not None and (data := opened.read(_CHUNK)):
+        for data in _slice(self._file, Blob("", member.size, member.offset)):
             digest.update(data)
         return f"sha256:{digest.hexdigest()}"
 
@@ -308,7 +305,7 @@ def digest_of(path: Path, blob: Blob) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _slice(file: io.BufferedReader, blob: Blob) -> Iterator[bytes]:
+def _slice(file: BinaryIO, blob: Blob) -> Iterator[bytes]:
     file.seek(blob.offset)
     left = blob.size
     while left:

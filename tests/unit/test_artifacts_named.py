@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from localk8s.artifacts.archive import Contents, RunConfig, write_image
-from localk8s.artifacts.bundle import Member, check_sums, write_bundle
+from localk8s.artifacts.archive import Contents, RunConfig, read_tags, write_image
+from localk8s.artifacts.bundle import Member, check_sums, listed_versions, write_bundle
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries
 from localk8s.artifacts.library import Library
 from localk8s.artifacts.settings import ArtifactSettings
@@ -227,6 +227,84 @@ def test_a_list_that_names_what_is_not_there(tmp_path: Path) -> None:
         check_sums(tmp_path, tmp_path)
 
 
+def test_a_bundle_with_a_file_that_its_list_does_not_name_is_refused(tmp_path: Path) -> None:
+    bundle = packed(tmp_path, "b.tar")
+    with tarfile.open(bundle, "a") as archive:
+        archive.addfile(tarfile.TarInfo("images/added.tar"))
+    with pytest.raises(ArtifactError, match=r"b\.tar holds 'images/added\.tar', which its SHA256SUMS does not list"):
+        take(tmp_path, bundle)
+    assert not list((tmp_path / "cache").rglob("kubelet"))
+
+
+HOSTILE: dict[str, list[tuple[str, bytes, str]]] = {
+    "a hard link to itself": [("release", tarfile.LNKTYPE, "release")],
+    "a chain of hard links to itself": [("a", tarfile.LNKTYPE, "b"), ("b", tarfile.LNKTYPE, "c"), ("c", tarfile.LNKTYPE, "a")],
+    "a link to itself as list": [("SHA256SUMS", tarfile.SYMTYPE, "SHA256SUMS")],
+    "a hard link to itself as list": [("SHA256SUMS", tarfile.LNKTYPE, "SHA256SUMS")],
+    "a link through a link to the outside": [("d", tarfile.SYMTYPE, "."), ("e", tarfile.SYMTYPE, "d/../../..")],
+    "a pipe": [("kubelet", tarfile.FIFOTYPE, "")],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bundles_end_in_one_sentence(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for member, kind, target in HOSTILE[name]:
+            info = tarfile.TarInfo(member)
+            info.type, info.linkname = kind, target
+            archive.addfile(info)
+    with pytest.raises(ArtifactError) as caught:
+        take(tmp_path, tmp_path / "x.tar")
+    assert "\n" not in caught.value.message
+    with pytest.raises(ArtifactError):
+        library(tmp_path).newest_version(str(tmp_path / "x.tar"))
+    assert not list((tmp_path / "cache/bundles").glob("*"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_an_image_archive_whose_listing_leads_to_itself_has_no_images(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        info = tarfile.TarInfo("manifest.json")
+        info.type, info.linkname = kind, "manifest.json"
+        archive.addfile(info)
+    assert read_tags(tmp_path / "x.tar") == ()
+    (tmp_path / "x.tar").write_bytes(b"junk" * 1000)
+    assert read_tags(tmp_path / "x.tar") == ()
+
+
+def test_a_list_of_digests_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    place = programs(tmp_path / "named")
+    for name in ("SHA256SUMS", "kubelet.sha256"):
+        with (place / name).open("wb") as file:
+            file.truncate(1 << 42)
+        with pytest.raises(ArtifactError, match=rf"{name} has more than 16 MiB"):
+            take(tmp_path, place)
+        (place / name).unlink()
+    huge = tarfile.TarInfo("SHA256SUMS")
+    huge.size = 1 << 30
+    with (tmp_path / "x.tar").open("wb") as file:
+        file.write(huge.tobuf())
+        file.truncate(512 + (1 << 30) + 1024)
+    with pytest.raises(ArtifactError, match="SHA256SUMS has more than 16 MiB"):
+        check_sums_of(tmp_path)
+
+
+def check_sums_of(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out/SHA256SUMS").open("wb") as file:
+        file.truncate(1 << 42)
+    assert listed_versions(tmp_path / "x.tar", "amd64") == ()
+    check_sums(tmp_path / "out", tmp_path)
+
+
+def test_a_pipe_is_not_taken_for_a_bundle(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.tar")
+    with pytest.raises(ArtifactError, match="neither a directory nor a file"):
+        take(tmp_path, tmp_path / "x.tar")
+    with pytest.raises(ArtifactError, match="neither a directory nor a file"):
+        library(tmp_path).newest_version(str(tmp_path / "x.tar"))
+
+
 @pytest.mark.parametrize("percent", [0, 10, 30, 60])
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 def test_a_truncated_bundle_is_refused(tmp_path: Path, percent: int, suffix: str) -> None:
@@ -243,7 +321,7 @@ def test_a_file_that_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="is no bundle"):
         take(tmp_path, tmp_path / "notes.txt")
     (tmp_path / "x.tar").write_text("x" * 2000)
-    with pytest.raises(ArtifactError, match="damaged or no tar archive"):
+    with pytest.raises(ArtifactError, match="not a tar archive, or damaged"):
         take(tmp_path, tmp_path / "x.tar")
 
 
