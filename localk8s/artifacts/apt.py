@@ -16,6 +16,7 @@ from typing import IO, cast
 
 from localk8s.artifacts.apt_sources import AptSource, debian_sources, render_sources
 from localk8s.model.errors import ArtifactError, CommandError
+from localk8s.model.hints import instead
 from localk8s.model.node import Completed
 from localk8s.model.progress import Step
 from localk8s.system.archives import PACKAGE, unpack
@@ -97,7 +98,7 @@ class Apt:
         if not sources:
             raise ArtifactError(
                 f"This host's package sources do not hold Debian {codename}.",
-                hint="localk8s start --artifacts DIRECTORY",
+                hint=instead("--artifacts", "DIRECTORY"),
             )
         self._configure(sources)
         self._run("update", "-q", limit=_UPDATE_LIMIT)
@@ -214,5 +215,5 @@ def apt_trouble(exc: CommandError) -> CommandError | ArtifactError:
         return exc
     lines = "\n".join(line for line in text.splitlines() if line.startswith(("E:", "W:", "Err:")))
     return ArtifactError(
-        f"Debian's package archive is of no use: {reason}.", hint="localk8s start --artifacts DIRECTORY", details=lines or text
+        f"Debian's package archive is of no use: {reason}.", hint=instead("--artifacts", "DIRECTORY"), details=lines or text
     )

@@ -11,7 +11,6 @@ when LOCALK8S_OFFLINE is set). Implements ``artifacts.base.Artifacts``; must not
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from localk8s.artifacts.settings import ArtifactSettings
 from localk8s.artifacts.sources import Sources
 from localk8s.artifacts.trouble import Unavailable
 from localk8s.model.errors import ArtifactError, NotFoundError, UsageError
+from localk8s.model.hints import host_command, instead
 from localk8s.model.progress import SilentReporter, Step
 from localk8s.model.versions import KubernetesVersion
 from localk8s.system.process import HostRunner
@@ -161,7 +161,7 @@ class Library:
         """The directory that ``--artifacts PATH`` means: itself, or the bundle unpacked."""
         path = path.absolute()
         if not path.exists():
-            raise NotFoundError(f"There is no directory or bundle {path}.", hint="localk8s start --artifacts DIRECTORY")
+            raise NotFoundError(f"There is no directory or bundle {path}.", hint=instead("--artifacts", "DIRECTORY"))
         if path.is_dir():
             return path
         if path not in self._opened:  # verified once a process
@@ -177,7 +177,7 @@ class Library:
         if version not in found:
             raise UsageError(
                 f"{path} holds Kubernetes {', '.join(str(item) for item in sorted(found))}, not {version}.",
-                hint=f"localk8s start --artifacts {shlex.quote(str(path))} --kubernetes-version {max(found)}",
+                hint=instead("--kubernetes-version", str(max(found)).removeprefix("v")),
             )
         brought = {
             tools_entry_name(self.architecture): "the node tools",
@@ -200,7 +200,7 @@ class Library:
             except Unavailable as exc:
                 raise ArtifactError(
                     f"Debian's docker is not in the cache and cannot be fetched: {exc}.",
-                    hint="LOCALK8S_OFFLINE=0 localk8s setup --driver native",
+                    hint=f"LOCALK8S_OFFLINE=0 {host_command('setup', '--driver', 'native')}",
                 ) from exc
 
         return self._cache.obtain(docker_entry_name(self.architecture), "Debian's docker", step, make)
@@ -214,7 +214,7 @@ class Library:
             except Unavailable as exc:
                 raise ArtifactError(
                     f"The node tools (containerd, etcd, …) are not in the cache and cannot be fetched: {exc}.",
-                    hint="localk8s start --artifacts BUNDLE",
+                    hint=instead("--artifacts", "BUNDLE"),
                 ) from exc
 
         if self._tools_entry is None:  # verified once a process: there are thousands of files

@@ -23,6 +23,7 @@ from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS
 from localk8s.artifacts.manifest import FileRecord, Manifest, read_manifest, record_file, write_manifest
 from localk8s.artifacts.sums import SUMS, parse_digest, parse_sums, read_digest_file
 from localk8s.model.errors import ArtifactError, CommandError, Localk8sError, NotFoundError
+from localk8s.model.hints import instead
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.process import HostRunner
@@ -78,7 +79,7 @@ class NamedSource:
             ArtifactError: programs are missing, unreadable, for another machine or not what their digests say.
         """
         if not self.root.is_dir():
-            raise NotFoundError(f"There is no directory or bundle {self.root}.", hint="localk8s start --artifacts DIRECTORY")
+            raise NotFoundError(f"There is no directory or bundle {self.root}.", hint=instead("--artifacts", "DIRECTORY"))
         places = candidate_directories(self.root, self._arch)
         if not places:
             wanted = ", ".join(KUBERNETES_PROGRAMS)

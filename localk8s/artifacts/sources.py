@@ -15,6 +15,7 @@ from localk8s.artifacts.release import ReleaseSite
 from localk8s.artifacts.settings import ArtifactSettings
 from localk8s.artifacts.trouble import Unavailable
 from localk8s.model.errors import ArtifactError, UsageError
+from localk8s.model.hints import instead
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.process import HostRunner
@@ -69,7 +70,7 @@ class Sources:
             found.append(given)
         if not found:
             reason = "; ".join(troubles) or "the cache is empty, and no other source may be asked"
-            raise ArtifactError(f"No source gives any Kubernetes: {reason}.", hint="localk8s start --artifacts DIRECTORY")
+            raise ArtifactError(f"No source gives any Kubernetes: {reason}.", hint=instead("--artifacts", "DIRECTORY"))
         return max(found)
 
     def is_built(self, version: KubernetesVersion) -> bool:
@@ -95,7 +96,9 @@ class Sources:
         given = self._debian_version
         raise ArtifactError(
             f"No source gives Kubernetes {version}: it is not in the cache; {'; '.join(reasons)}.",
-            hint=f"localk8s start --kubernetes-version {given}" if given else "localk8s start --artifacts DIRECTORY",
+            hint=instead("--kubernetes-version", str(given).removeprefix("v"))
+            if given
+            else instead("--artifacts", "DIRECTORY"),
         )
 
     @property

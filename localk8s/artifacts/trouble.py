@@ -40,7 +40,7 @@ def cache_trouble(directory: Path) -> Iterator[None]:
         named = f" ({exc.filename})" if exc.filename else ""
         raise ArtifactError(
             f"The artifact cache {directory} cannot be used: {reason}{named}.",
-            hint="LOCALK8S_CACHE=/var/tmp/localk8s localk8s start",
+            hint="export LOCALK8S_CACHE=/var/tmp/localk8s",
         ) from exc
 
 
@@ -54,5 +54,5 @@ def is_about_space(exc: BaseException) -> bool:
 def _full(directory: Path) -> ArtifactError:
     return ArtifactError(
         f"The disk is full: no space is left for the artifact cache {directory}.",
-        hint="free some, or use another disk: LOCALK8S_CACHE=/var/tmp/localk8s localk8s start",
+        hint="free some, or use another disk: export LOCALK8S_CACHE=/var/tmp/localk8s",
     )

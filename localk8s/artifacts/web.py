@@ -19,6 +19,7 @@ from pathlib import Path
 
 from localk8s.artifacts.trouble import Unavailable
 from localk8s.model.errors import ArtifactError, ConfigError
+from localk8s.model.hints import instead
 
 _CHUNK = 1 << 18
 _SILENCE_LIMIT = 30.0
@@ -166,7 +167,7 @@ def _trouble(url: str, exc: Exception) -> Exception:
         reason = f"HTTP status {exc.code}"
     else:
         reason = _reason(exc)
-    return ArtifactError(f"{shown_url(url)} could not be downloaded: {reason}.", hint="localk8s start --artifacts DIRECTORY")
+    return ArtifactError(f"{shown_url(url)} could not be downloaded: {reason}.", hint=instead("--artifacts", "DIRECTORY"))
 
 
 def _reason(exc: Exception) -> str:

@@ -10,6 +10,7 @@ from localk8s.cli.options import ClusterName, NodeName, Quiet, Verbose
 from localk8s.cli.output import write
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import command
 
 
 def kubeconfig(
@@ -36,7 +37,9 @@ def kubeconfig(
     session: Session = ctx.obj
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
     if merge and remove:
-        raise UsageError("--merge and --remove cannot go together.", hint="localk8s kubeconfig --merge")
+        raise UsageError(
+            "--merge and --remove cannot go together.", hint=command("kubeconfig", "--merge", cluster=session.name)
+        )
     if merge:
         session.cluster.merge_kubeconfig()
         write(f"Context {context_name(session.name)} is current.")
@@ -66,5 +69,7 @@ def ssh(ctx: typer.Context, node: NodeName = None, cluster: ClusterName = None, 
     session: Session = ctx.obj
     session.begin(cluster=cluster, verbose=verbose)
     if session.rest is not None and not session.rest:
-        raise UsageError("There is no command behind the two dashes.", hint="localk8s ssh -- hostname")
+        raise UsageError(
+            "There is no command behind the two dashes.", hint=command("ssh", "--", "hostname", cluster=session.name)
+        )
     return session.cluster.node(node or "").shell(list(session.rest or ()))

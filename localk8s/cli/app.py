@@ -21,6 +21,7 @@ from localk8s.cli.narrators import Narrator
 from localk8s.cli.output import PipeClosed
 from localk8s.cli.session import Session
 from localk8s.model.errors import InterruptedByUser, Localk8sError, UsageError
+from localk8s.model.hints import Correction, completed, corrected
 from localk8s.system.environment import Environment, read_environment
 
 _EVERY_DAY, _INSIDE, _USING, _HOST = "Every day", "Getting in", "Using what runs", "This host"
@@ -191,6 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UsageError.exit_code
     except Exception as exc:  # everything else is told in a sentence
         error = _translated(session, exc)
+        error.hint = _finished(error.hint, words, session)
         _fail(session, error, json=wants_json(words, environment))
         _fail_evaluation(words, environment)
         return error.exit_code
@@ -219,6 +221,25 @@ def _translated(session: Session, exc: Exception) -> Localk8sError:
 
         return file_trouble(exc)
     return errors.bug(exc, session.installation.layout.bug_log)
+
+
+def _finished(hint: str, words: Sequence[str], session: Session) -> str:
+    """A hint as one can paste it: where it corrects the command, the typed line with the correction."""
+    if not isinstance(hint, Correction):
+        return hint
+    line = corrected(words, hint, _options_of(words))
+    return line or completed(hint, "start", cluster=session.name)
+
+
+def _options_of(words: Sequence[str]) -> frozenset[str]:
+    """Every option of the command that was typed; none where it is no command."""
+    command: Any = get_command(build_app(words[0] if words else ""))
+    for word in words:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is None:
+            break
+        command = inner
+    return frozenset(name for param in command.params for name in param.opts)
 
 
 def _usage(exc: Exception) -> UsageError:

@@ -10,6 +10,7 @@ from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, document, show, write
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 if TYPE_CHECKING:
     from localk8s.helpers.demo import DemoResult
@@ -40,7 +41,7 @@ def demo(
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if not (replicas.isascii() and replicas.isdigit() and len(replicas) < 7):
-        raise UsageError(f"--replicas {replicas!r} is no number of pods.", hint="localk8s demo --replicas 2")
+        raise UsageError(f"--replicas {replicas!r} is no number of pods.", hint=instead("--replicas", "2"))
     if delete:
         session.cluster.delete_demo()
         write(f'The demo is no longer in cluster "{session.name}".')

@@ -59,7 +59,9 @@ def docker_env(
         return 0
     write(assignments(chosen, session.name, session.cluster.docker_environment(node), environment) + _advice(chosen, typed))
     if not shutil.which("docker"):
-        session.narrator.warn("This host has no docker client to use it with; localk8s image build needs none.")
+        session.narrator.warn(
+            "This host has no docker client to use it with; {command('image build', cluster=session.name)} needs none."
+        )
     return 0
 
 

@@ -10,6 +10,7 @@ from localk8s.cli.errors import pasteable
 from localk8s.cli.output import columns, document
 from localk8s.cluster.plan import Plan
 from localk8s.cluster.wish import Choice
+from localk8s.model.hints import host_command
 from localk8s.model.names import context_name
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec, NodeSize
@@ -86,7 +87,7 @@ def _node_row(node: NodeStatus) -> tuple[str, str, str, str, str, str, str]:
 def list_table(statuses: Sequence[ClusterStatus]) -> str:
     """All clusters for people."""
     if not statuses:
-        return "No clusters. localk8s start makes one.\n"
+        return f"No clusters. {host_command('start')} makes one.\n"
     rows = [("CLUSTER", "DRIVER", "KUBERNETES", "STATE", "NODES", "ADDRESS")]
     for status in statuses:
         version = str(status.kubernetes_version or "-").removeprefix("v")

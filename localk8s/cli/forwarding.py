@@ -14,7 +14,7 @@ from localk8s.cli.output import Format, document, show
 from localk8s.cli.session import Session
 from localk8s.model.addresses import check_address, parse_addresses, reaches_beyond_this_host
 from localk8s.model.errors import NotFoundError, UsageError
-from localk8s.model.hints import host_command
+from localk8s.model.hints import command, host_command, instead
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 _WHERE = "Where to listen"
@@ -67,7 +67,9 @@ def port_forward(
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if not ports:
-        raise UsageError("There is no port to forward.", hint="localk8s port-forward svc/web 8080:80")
+        raise UsageError(
+            "There is no port to forward.", hint=command("port-forward", "svc/web", "8080:80", cluster=session.name)
+        )
     addresses = parse_addresses(address)
     with session.cluster.port_forward(
         target,
@@ -118,7 +120,7 @@ def proxy(
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
-        raise UsageError(f"--port {port!r} is no port.", hint="localk8s proxy --port 0")
+        raise UsageError(f"--port {port!r} is no port.", hint=instead("--port", "0"))
     with session.cluster.proxy(address=check_address(address), port=int(port), commands=commands) as served:
         if reaches_beyond_this_host(check_address(address)):
             complain("Whoever reaches this port is the cluster's administrator.")

@@ -15,6 +15,7 @@ from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, columns, document, show, write
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import command
 
 if TYPE_CHECKING:
     from localk8s.helpers.images import ClusterImage, LoadedImage
@@ -73,7 +74,9 @@ def load(
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if name and len(sources) > 1:
-        raise UsageError("--name goes with one archive.", hint="localk8s image load app.tar --name app:1")
+        raise UsageError(
+            "--name goes with one archive.", hint=command("image load", "app.tar", "--name", "app:1", cluster=session.name)
+        )
     loaded: list[LoadedImage] = []
     for source in sources:
         stream = sys.stdin.buffer if source == "-" else source
@@ -99,7 +102,7 @@ def save(
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
     *names, target = images
     if not names:
-        raise UsageError("It takes an image and a file.", hint=f"localk8s image save {target} image.tar")
+        raise UsageError("It takes an image and a file.", hint=command("image save", target, "image.tar", cluster=session.name))
     if target != "-":
         path = Path(target)
         if path.is_dir() or not path.absolute().parent.is_dir():
@@ -107,7 +110,9 @@ def save(
         session.cluster.images.save(names, path.absolute())
         return 0
     if sys.stdout.isatty():
-        raise UsageError("An archive is nothing for a terminal.", hint=f"localk8s image save {names[0]} image.tar")
+        raise UsageError(
+            "An archive is nothing for a terminal.", hint=command("image save", names[0], "image.tar", cluster=session.name)
+        )
     with tempfile.TemporaryDirectory(prefix="localk8s-image-") as directory:
         file = Path(directory) / "archive.tar"
         session.cluster.images.save(names, file)
@@ -205,9 +210,9 @@ def build(
     session: Session = ctx.obj
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
     if not name:
-        raise UsageError("An image needs a name.", hint="localk8s image build -t app .")
+        raise UsageError("An image needs a name.", hint=command("image build", "-t", "app", ".", cluster=session.name))
     if not Path(context).is_dir():
-        raise UsageError(f"{context!r} is no directory.", hint=f"localk8s image build -t {name} .")
+        raise UsageError(f"{context!r} is no directory.", hint=command("image build", "-t", name, ".", cluster=session.name))
     from localk8s.drivers.image_tool import ImageBuild
 
     wanted = ImageBuild(Path(context), name, file, tuple(build_arg or ()))

@@ -32,6 +32,7 @@ from localk8s.cli.start_options import (
     Wait,
 )
 from localk8s.model.errors import ConfigError, NotFoundError, UsageError
+from localk8s.model.hints import host_command, instead
 
 if TYPE_CHECKING:
     from localk8s.cluster.plan import Plan
@@ -105,7 +106,7 @@ def count(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 7):
-        raise UsageError(f"{option} {text!r} is no number of nodes.", hint=f"localk8s start {option} 3")
+        raise UsageError(f"{option} {text!r} is no number of nodes.", hint=instead(option, "3"))
     return int(text)
 
 
@@ -118,7 +119,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, str]:
     for pair in given["driver_option"] or ():
         key, separator, value = pair.partition("=")
         if not separator or not key:
-            raise UsageError(f"--driver-option {pair!r} is no KEY=VALUE.", hint="localk8s start --help")
+            raise UsageError(f"--driver-option {pair!r} is no KEY=VALUE.", hint=host_command("start", "--help"))
         options[key] = value
     return options
 
@@ -209,7 +210,7 @@ def delete(
     """
     session: Session = ctx.obj
     if every and cluster is not None:
-        raise UsageError("--all and --cluster cannot go together.", hint="localk8s delete --all")
+        raise UsageError("--all and --cluster cannot go together.", hint=host_command("delete", "--all"))
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose, verb="delete")
     for name in session.clusters.names() if every else (session.name,):
         session.name = name

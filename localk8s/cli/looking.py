@@ -12,6 +12,7 @@ from localk8s.cli.options import ClusterName, NodeName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, columns, document, line_width, show
 from localk8s.cli.session import Session
 from localk8s.model.errors import Localk8sError, NotFoundError, WrongStateError
+from localk8s.model.hints import host_command
 
 
 def status(ctx: typer.Context, cluster: ClusterName = None, output: Output = None, verbose: Verbose = 0) -> int:
@@ -28,7 +29,7 @@ def status(ctx: typer.Context, cluster: ClusterName = None, output: Output = Non
     session.begin(cluster=cluster, output=output, verbose=verbose)
     wanted = session.cluster
     if not wanted.exists() and session.format is Format.TABLE and not session.clusters.names():
-        raise NotFoundError("No clusters.", hint="localk8s start")
+        raise NotFoundError("No clusters.", hint=host_command("start"))
     found = wanted.status()
     try:
         choice = wanted.choice()

@@ -26,6 +26,7 @@ from localk8s.cli.start_options import (
     complete_provider,
 )
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import host_command
 
 if TYPE_CHECKING:
     from localk8s.cluster.boxes import Boxes
@@ -139,7 +140,7 @@ def list_(ctx: typer.Context, output: Output = None, verbose: Verbose = 0) -> in
     for box in found:
         version = str(box.kubernetes_version or "-").removeprefix("v")
         rows.append((box.name, box.provider, version, format_size(box.size), str(box.directory)))
-    table = columns(rows) if found else "No boxes. localk8s box build makes one.\n"
+    table = columns(rows) if found else f"No boxes. {host_command('box build')} makes one.\n"
     show(
         session.format, table=table, content=listing("Box", [_content(box) for box in found]), names=[box.name for box in found]
     )
@@ -169,7 +170,7 @@ def delete(
     session: Session = ctx.obj
     session.begin(verbose=verbose)
     if every == bool(names):
-        raise UsageError("It takes names of boxes, or --all.", hint="localk8s box list")
+        raise UsageError("It takes names of boxes, or --all.", hint=host_command("box list"))
     if every and not yes:
         refusal = "Refusing to delete all boxes without confirmation."
         if not session.confirm("Deleting all boxes. Go on?", refusal=refusal):

@@ -13,6 +13,7 @@ from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, columns, document, show
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 from localk8s.model.quantities import format_size
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def top(
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     what = (what or "nodes").lower()
     if what not in ("nodes", "node", "pods", "pod"):
-        raise UsageError(f"{what!r} is neither nodes nor pods.", hint="localk8s top pods")
+        raise UsageError(f"{what!r} is neither nodes nor pods.", hint=instead("pods", of=what))
     pods = what.startswith("pod")
     usage = session.cluster.top()
     if session.format is Format.TABLE and not once and sys.stdout.isatty():

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from localk8s.model.errors import ConfigError, UsageError
+from localk8s.model.hints import instead
 
 API_VERSION = "localk8s.dev/v1alpha1"
 
@@ -38,7 +39,7 @@ def choose_format(option: str | None, variable: str | None) -> Format:
         return Format(option or variable or Format.TABLE)
     except ValueError:
         if option:
-            raise UsageError(f"{option!r} is no output format: {known}.", hint="localk8s status -o json") from None
+            raise UsageError(f"{option!r} is no output format: {known}.", hint=instead("-o", "json")) from None
         raise ConfigError(f"LOCALK8S_OUTPUT={variable!r} is no output format: {known}.", hint="unset LOCALK8S_OUTPUT") from None
 
 

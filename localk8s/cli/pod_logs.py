@@ -13,6 +13,7 @@ from localk8s.cli.options import ClusterName, Namespace, Verbose
 from localk8s.cli.output import write
 from localk8s.cli.session import Session
 from localk8s.model.errors import NotFoundError, UsageError
+from localk8s.model.hints import command, host_command, instead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,14 +63,18 @@ def logs(
     if run is not None:
         return _own(session, run)
     if not (lines.isascii() and lines.isdigit() and len(lines) < 7 and int(lines) > 0):
-        raise UsageError(f"--lines {lines!r} is no number of lines.", hint="localk8s logs --lines 50")
+        raise UsageError(f"--lines {lines!r} is no number of lines.", hint=instead("--lines", "50"))
     if not selector and (target is None or "/" not in target):
         if follow:
-            raise UsageError("Only logs of pods can be followed.", hint="localk8s logs -f deploy/web")
+            raise UsageError(
+                "Only logs of pods can be followed.", hint=command("logs", "-f", "deploy/web", cluster=session.name)
+            )
         write(session.cluster.logs(target or "", lines=int(lines)))
         return 0
     if selector and target:
-        raise UsageError("A name and --selector cannot go together.", hint="localk8s logs -l app=web")
+        raise UsageError(
+            "A name and --selector cannot go together.", hint=command("logs", "-l", "app=web", cluster=session.name)
+        )
     if not follow:
         _print(session.cluster.pod_logs(target or "", selector=selector, namespace=namespace, lines=int(lines)))
         return 0
@@ -98,10 +103,10 @@ def _print(lines: Iterable[LogLine]) -> None:
 
 def _own(session: Session, run: str) -> int:
     if run not in ("last", "all"):
-        raise UsageError(f"--run {run!r} is neither last nor all.", hint="localk8s logs --run last")
+        raise UsageError(f"--run {run!r} is neither last nor all.", hint=instead("--run", "last"))
     text = session.cluster.run_log()
     if not text:
-        raise NotFoundError(f'There is no log of cluster "{session.name}".', hint="localk8s list")
+        raise NotFoundError(f'There is no log of cluster "{session.name}".', hint=host_command("list"))
     write(text if run == "all" else last_run(text))
     return 0
 

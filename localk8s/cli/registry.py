@@ -8,6 +8,7 @@ from localk8s.cli.commands import Command, Group
 from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, document, show, write
 from localk8s.cli.session import Session
+from localk8s.model.hints import command
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 COMMAND_NAMES = ("registry start", "registry stop")
@@ -43,7 +44,7 @@ def start(
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     found = session.cluster.start_registry()
-    table = f"{found.address}\n  try   localk8s image pull {found.address}/IMAGE\n"
+    table = f"{found.address}\n  try   {command('image pull', f'{found.address}/IMAGE', cluster=session.name)}\n"
     show(session.format, table=table, content=document("Registry", {"address": found.address}), names=[found.address])
     return 0
 

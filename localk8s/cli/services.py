@@ -13,6 +13,7 @@ from localk8s.cli.options import ClusterName, Output, Quiet, Verbose, Yes
 from localk8s.cli.output import Format, columns, document, show, write, write_line
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import command, instead
 
 if TYPE_CHECKING:
     from localk8s.helpers.services import ServiceAccess
@@ -30,7 +31,7 @@ def seconds(text: str, option: str) -> float:
     """
     if text.isascii() and text.replace(".", "", 1).isdecimal() and len(text) < 8:
         return float(text)
-    raise UsageError(f"{option} {text!r} is no number of seconds.", hint=f"{option} 60")
+    raise UsageError(f"{option} {text!r} is no number of seconds.", hint=instead(option, "60"))
 
 
 def service(
@@ -172,7 +173,7 @@ def hosts(
     session: Session = ctx.obj
     session.begin(cluster=cluster, quiet=quiet, verbose=verbose)
     if apply and remove:
-        raise UsageError("--apply and --remove cannot go together.", hint="localk8s hosts --apply")
+        raise UsageError("--apply and --remove cannot go together.", hint=command("hosts", "--apply", cluster=session.name))
     entries = () if remove else session.cluster.host_entries()
     if not apply and not remove:
         write("".join(f"{entry}\n" for entry in entries))

@@ -12,6 +12,7 @@ from localk8s.cli.options import Output, Quiet, Verbose, Yes
 from localk8s.cli.output import Format, columns, document, show, write
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import host_command
 from localk8s.model.quantities import format_size
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
@@ -32,8 +33,6 @@ def bundle(
     For a machine without a network: there, localk8s start --artifacts FILE. Holds the Kubernetes programs, images, the node
     tools, and docker with its registry, each with its digest.
     """
-    import shlex
-
     from localk8s.cluster.supplies import write_bundle
     from localk8s.model.versions import parse_kubernetes_version
 
@@ -42,7 +41,7 @@ def bundle(
     target = Path(file)
     wanted = parse_kubernetes_version(kubernetes_version) if kubernetes_version else None
     write_bundle(session.installation, target, wanted, session.narrator, replace=force)
-    write(f"{target} has {format_size(target.stat().st_size)}.\n  try   localk8s start --artifacts {shlex.quote(file)}")
+    write(f"{target} has {format_size(target.stat().st_size)}.\n  try   {host_command('start', '--artifacts', file)}")
     return 0
 
 
@@ -100,7 +99,7 @@ def delete(
     session: Session = ctx.obj
     session.begin(quiet=quiet, verbose=verbose)
     if bool(names) == all_:
-        raise UsageError("Name entries, or say --all.", hint="localk8s cache list")
+        raise UsageError("Name entries, or say --all.", hint=host_command("cache list"))
     refusal = "Refusing to delete cache entries without confirmation."
     if not yes and not session.confirm("Throw it away?", refusal=refusal):
         return 1

@@ -9,6 +9,7 @@ from localk8s.cluster.recipe import clear_errors
 from localk8s.cluster.wish import parse_wish
 from localk8s.drivers.machines import MachineBox, SupportsBoxes
 from localk8s.model.errors import Localk8sError, NotSupportedError
+from localk8s.model.hints import host_command
 from localk8s.model.progress import Reporter, SilentReporter
 from localk8s.wiring import Installation
 
@@ -66,4 +67,4 @@ class Boxes:
                 continue  # doctor tells about a driver that is broken
             if isinstance(driver, SupportsBoxes):
                 return driver
-        raise NotSupportedError("No driver here makes machines from boxes.", hint="localk8s doctor")
+        raise NotSupportedError("No driver here makes machines from boxes.", hint=host_command("doctor"))

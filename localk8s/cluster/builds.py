@@ -19,7 +19,7 @@ from localk8s.drivers.base import (
     SupportsServices,
 )
 from localk8s.model.errors import NotFoundError, NotSupportedError
-from localk8s.model.hints import command
+from localk8s.model.hints import command, host_command
 
 if TYPE_CHECKING:
     from localk8s.cluster.mounts import Mounts
@@ -75,7 +75,7 @@ class Builds:
                 f"The {self.spec.driver} driver does not say how images get onto its nodes.",
                 hint=command("start", "--driver", "native", cluster=self.name),
             )
-        return Images(self.nodes(), driver.containerd(self.spec), self._machine, self._report)
+        return Images(self.nodes(), driver.containerd(self.spec), self._machine, self._report, cluster=self.name)
 
     def _image_tool(self) -> ToolImages | None:
         """Images by the driver's own tool; None where the nodes' containerd is asked."""
@@ -85,7 +85,7 @@ class Builds:
             return None
         from localk8s.helpers.images_tool import ToolImages
 
-        return ToolImages(tool, [node.name for node in self.nodes()], self._report)
+        return ToolImages(tool, [node.name for node in self.nodes()], self._report, cluster=self.name)
 
     def load_image(
         self, source: str | Path | BinaryIO, *, nodes: Sequence[str] = (), name: str = ""
@@ -119,7 +119,7 @@ class Builds:
                 if found is None:
                     raise NotFoundError(
                         f"Neither a file nor this host's docker or podman has {source!r}.",
-                        hint=f"localk8s image pull {source}",
+                        hint=command("image pull", source, cluster=self.name),
                     )
                 file = found
             archive = open_archive(file, self._machine)
@@ -202,7 +202,7 @@ class Builds:
         if not isinstance(driver, SupportsMount):
             raise NotSupportedError(
                 f"The {self.spec.driver} driver has no way to mount a directory of this host.",
-                hint="localk8s cp --help",
+                hint=host_command("cp", "--help"),
             )
         return Mounts(driver, self.spec, self._installation.layout.mounts(self.name), self._report)
 
@@ -219,7 +219,12 @@ class Builds:
         driver = self._serving()
         with self._report.step("registry", "starting the registry") as step, self._asked() as client:
             started = start_registry(
-                self.nodes(), partial(driver.start_service, self.spec), partial(driver.docker_tools, step), client, step
+                self.nodes(),
+                partial(driver.start_service, self.spec),
+                partial(driver.docker_tools, step),
+                client,
+                step,
+                self.name,
             )
             step.finish_as("the registry runs")
         return started
@@ -236,7 +241,8 @@ class Builds:
         driver = self._driver
         if not isinstance(driver, SupportsServices):
             raise NotSupportedError(
-                f"The {self.spec.driver} driver runs no registry on its nodes.", hint="localk8s image load IMAGE"
+                f"The {self.spec.driver} driver runs no registry on its nodes.",
+                hint=command("image load", "IMAGE", cluster=self.name),
             )
         return driver
 
@@ -257,12 +263,14 @@ class Builds:
         if isinstance(driver, SupportsDockerEnvironment):
             if node:
                 raise NotSupportedError(
-                    f"The {self.spec.driver} driver has one docker, on a machine of its choice.", hint="localk8s docker-env"
+                    f"The {self.spec.driver} driver has one docker, on a machine of its choice.",
+                    hint=command("docker-env", cluster=self.name),
                 )
             return dict(driver.docker_environment(self.spec))
         if not isinstance(driver, SupportsServices) or not isinstance(driver, SupportsContainerd):
             raise NotSupportedError(
-                f"The {self.spec.driver} driver has no docker on its nodes.", hint="localk8s image load IMAGE"
+                f"The {self.spec.driver} driver has no docker on its nodes.",
+                hint=command("image load", "IMAGE", cluster=self.name),
             )
         from localk8s.helpers.docker_env import DockerHost, Supervision, start_docker
 
@@ -277,6 +285,7 @@ class Builds:
                 self._installation.runner(),
                 self._machine,
                 step,
+                self.name,
             )
             step.finish_as(f"docker runs on {chosen.name}")
         return host.variables

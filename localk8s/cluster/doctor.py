@@ -8,14 +8,14 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localk8s.cluster import host_names
 from localk8s.cluster.plan import choose_driver, first_error
 from localk8s.cluster.wish import Wish, new_spec
 from localk8s.drivers.base import Driver, SupportsInstall, SupportsPrepare, SupportsSetup
 from localk8s.model.errors import CommandError, Localk8sError, PrerequisiteError
-from localk8s.model.hints import command
+from localk8s.model.hints import command, completed, host_command
 from localk8s.model.names import DEFAULT_CLUSTER
 from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_size
@@ -83,11 +83,12 @@ def _driver_findings(installation: Installation, name: str, wish: Wish) -> tuple
         driver = installation.driver(name)
         if sys.platform not in driver.info.platforms:
             return (Finding(Severity.ERROR, name, f"The {name} driver does not work on {sys.platform}."),)
-        return (*driver.check(spec), *driver.leftovers(installation.records.names()))
+        found = (*driver.check(spec), *driver.leftovers(installation.records.names()))
+        return tuple(replace(each, fix=completed(each.fix, "start", "--driver", name, cluster=spec.name)) for each in found)
     except Localk8sError as exc:
         if wish.driver and name not in installation.registry.names():
             raise
-        return (Finding(Severity.ERROR, name, exc.message, exc.hint if exc.hint != "localk8s doctor" else ""),)
+        return (Finding(Severity.ERROR, name, exc.message, exc.hint if exc.hint != host_command("doctor") else ""),)
 
 
 def _spec(installation: Installation, driver: str, wish: Wish) -> ClusterSpec:

@@ -8,7 +8,7 @@ from localk8s.cluster.wish import Wish, new_spec
 from localk8s.drivers.base import Driver
 from localk8s.drivers.machines import SupportsInventory, SupportsRender
 from localk8s.model.errors import Localk8sError, NotSupportedError, UsageError
-from localk8s.model.hints import command
+from localk8s.model.hints import command, host_command
 
 if TYPE_CHECKING:
     from localk8s.model.spec import ClusterSpec
@@ -63,7 +63,7 @@ class Exports:
                 continue  # doctor tells about a driver that is broken
             if isinstance(driver, SupportsRender):
                 return driver
-        raise NotSupportedError("No driver here describes its machines in a file.", hint="localk8s doctor")
+        raise NotSupportedError("No driver here describes its machines in a file.", hint=host_command("doctor"))
 
     def inventory(self) -> str:
         """Its machines as an Ansible inventory (YAML) with kubespray's group names.
@@ -76,7 +76,7 @@ class Exports:
         if not isinstance(driver, SupportsInventory):
             raise NotSupportedError(
                 f"The {spec.driver} driver has no machines for an Ansible inventory.",
-                hint="localk8s start -c machines --driver vagrant --nodes 3",
+                hint=command("start", "--driver", "vagrant", "--nodes", "3", cluster="machines"),
             )
         return driver.inventory(spec)
 
@@ -85,6 +85,6 @@ def _renders(driver: Driver) -> SupportsRender:
     if not isinstance(driver, SupportsRender):
         raise NotSupportedError(
             f"The {driver.info.name} driver has no Vagrantfile: its machines are not made by Vagrant.",
-            hint="localk8s render -c machines --driver vagrant",
+            hint=command("render", "--driver", "vagrant", cluster="machines"),
         )
     return driver

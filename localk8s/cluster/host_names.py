@@ -31,7 +31,9 @@ def write_names(installation: Installation, cluster: str, path: Path, content: s
     listing = installation.layout.hosts_files(cluster)
     if listing.parent.is_dir():
         write_atomic(listing, "".join(f"{place}\n" for place in places))
-    write_hosts(path, content, installation.runner(), can_ask=can_ask)
+    wanted = "--apply" if cluster in blocks(content) else "--remove"
+    hint = command("hosts", wanted, *_named(path), cluster=cluster)
+    write_hosts(path, content, installation.runner(), can_ask=can_ask, hint=hint)
 
 
 def withdraw_names(installation: Installation, cluster: str, report: Reporter) -> None:
@@ -42,7 +44,7 @@ def withdraw_names(installation: Installation, cluster: str, report: Reporter) -
             before = read_table(path)
             after = with_block(before, cluster, ())
             if cluster in blocks(before):
-                write_hosts(path, after, installation.runner(), can_ask=False)
+                write_hosts(path, after, installation.runner(), can_ask=False, hint="")
         except (PrerequisiteError, OSError):
             report.warn(f"Names of the cluster remain in {path}: {_removal(cluster, path)}")
 
@@ -67,5 +69,8 @@ def _places(installation: Installation, cluster: str) -> list[str]:
 
 
 def _removal(cluster: str, path: Path) -> str:
-    other = [] if path == hosts_file() else ["--file", str(path)]
-    return f"sudo {command('hosts', '--remove', *other, cluster=cluster)}"
+    return f"sudo {command('hosts', '--remove', *_named(path), cluster=cluster)}"
+
+
+def _named(path: Path) -> tuple[str, ...]:
+    return () if path == hosts_file() else ("--file", str(path))

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from localk8s.drivers.base import Driver, Feature, SupportsNodes
 from localk8s.model.errors import NotFoundError, NotSupportedError, UsageError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.progress import Reporter
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import NodeRole
@@ -29,7 +30,7 @@ def supports_nodes(driver: Driver, feature: Feature, verb: str) -> SupportsNodes
     if feature not in driver.info.features or not isinstance(driver, SupportsNodes):
         raise NotSupportedError(
             f"The {driver.info.name} driver cannot {verb} single nodes.",
-            hint="localk8s start -c another --nodes 3",
+            hint=command("start", "--nodes", "3", cluster="another"),
         )
     return driver
 

@@ -101,7 +101,7 @@ class Members:
         """
         with self._changing("node stop", "") as (records, driver, report):
             spec = records.load(self.name).spec
-            able = _supports_stop(driver)
+            able = _supports_stop(driver, self.name)
             _known(driver.inspect(spec), node)
             able.stop_node(spec, node, report)
 
@@ -109,7 +109,7 @@ class Members:
         """Switch one machine on, with the address and data that it had, until it is Ready. Errors as for ``stop_node``."""
         with self._changing("node start", "start") as (records, driver, report):
             spec = records.load(self.name).spec
-            able = _supports_stop(driver)
+            able = _supports_stop(driver, self.name)
             status = driver.inspect(spec)
             _known(status, node)
             if status.state in (ClusterState.STOPPED, ClusterState.INCOMPLETE):
@@ -190,7 +190,9 @@ def _may_leave(status: ClusterStatus, node: str) -> None:
         )
 
 
-def _supports_stop(driver: Driver) -> SupportsNodeStop:
+def _supports_stop(driver: Driver, cluster: str) -> SupportsNodeStop:
     if Feature.NODE_STOP not in driver.info.features or not isinstance(driver, SupportsNodeStop):
-        raise NotSupportedError(f"The {driver.info.name} driver cannot switch single nodes off and on.", hint="localk8s stop")
+        raise NotSupportedError(
+            f"The {driver.info.name} driver cannot switch single nodes off and on.", hint=command("stop", cluster=cluster)
+        )
     return driver

@@ -27,7 +27,7 @@ from localk8s.model.errors import (
     NotSupportedError,
     PrerequisiteError,
 )
-from localk8s.model.hints import command
+from localk8s.model.hints import command, host_command
 from localk8s.model.names import DEFAULT_CLUSTER, check_cluster_name
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, SilentReporter
@@ -262,7 +262,7 @@ class Cluster(Uses, Builds, Members, Exports):
         own = driver.kubectl(self.spec) if isinstance(driver, SupportsKubectl) else None
         program = str(own) if own else shutil.which("kubectl", path=self._installation.environment.text("PATH"))
         if program is None:
-            raise PrerequisiteError("There is no kubectl on this host.", hint="localk8s setup")
+            raise PrerequisiteError("There is no kubectl on this host.", hint=host_command("setup"))
         return program
 
     def logs(self, node: str = "", *, lines: int = 50) -> str:
@@ -278,7 +278,10 @@ class Cluster(Uses, Builds, Members, Exports):
         """
         driver = self._driver
         if not isinstance(driver, SupportsLogs):
-            raise NotSupportedError(f"The {self.spec.driver} driver has no component logs.", hint="localk8s logs --run last")
+            raise NotSupportedError(
+                f"The {self.spec.driver} driver has no component logs.",
+                hint=command("logs", "--run", "last", cluster=self.name),
+            )
         return driver.logs(self.spec, self.node(node).name, lines)
 
     def run_log(self) -> str:

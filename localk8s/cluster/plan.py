@@ -13,7 +13,7 @@ from enum import StrEnum
 from localk8s.cluster.wish import Choice, Wish, amended, new_spec, start_command, with_unclaimed
 from localk8s.drivers.base import Change, Driver
 from localk8s.model.errors import Localk8sError, NotFoundError, PrerequisiteError, WrongStateError
-from localk8s.model.hints import command
+from localk8s.model.hints import command, host_command
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterState, Finding, Severity
 from localk8s.store.records import Record
@@ -79,7 +79,7 @@ def _fitting_driver(installation: Installation, name: str, wish: Wish) -> Choice
             hint = hint or bad.fix
         else:
             return Choice(candidate, "this host can run it; --driver to choose")
-    raise PrerequisiteError(f"This host cannot run a cluster yet. {' '.join(reasons)}", hint=hint or "localk8s doctor")
+    raise PrerequisiteError(f"This host cannot run a cluster yet. {' '.join(reasons)}", hint=hint or host_command("doctor"))
 
 
 def _fresh_spec(installation: Installation, name: str, driver: str, wish: Wish) -> ClusterSpec:
@@ -110,7 +110,7 @@ def refuse_errors(findings: Sequence[Finding], driver: str) -> None:
     """Raise PrerequisiteError when ``findings`` hold an error."""
     if bad := first_error(findings):
         more = sum(finding.severity is Severity.ERROR for finding in findings) - 1
-        rest = f" ({more} more: localk8s doctor --driver {driver})" if more else ""
+        rest = f" ({more} more: {host_command('doctor', '--driver', driver)})" if more else ""
         raise PrerequisiteError(f"{bad.message.rstrip('.')}{rest}.", hint=bad.fix)
 
 

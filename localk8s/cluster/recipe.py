@@ -26,7 +26,7 @@ from localk8s.model.errors import (
     PrerequisiteError,
     WrongStateError,
 )
-from localk8s.model.hints import command
+from localk8s.model.hints import command, host_command
 from localk8s.model.progress import Reporter, SilentReporter, Step
 from localk8s.model.quantities import MIB
 from localk8s.model.status import Severity
@@ -157,7 +157,7 @@ def _carry_out(installation: Installation, plan: Plan, options: StartOptions, re
     driver = driver_of(installation, spec.driver, spec.name, wait=options.wait)
     if not options.wait and Feature.NO_WAIT not in driver.info.features:
         raise NotSupportedError(
-            f"The {spec.driver} driver always waits until the cluster is ready.", hint="localk8s start --wait"
+            f"The {spec.driver} driver always waits until the cluster is ready.", hint=command("start", cluster=spec.name)
         )
     if plan.action in (Action.CREATE, Action.FINISH):
         _create(installation, plan, driver, options, report)
@@ -339,4 +339,4 @@ def file_trouble(exc: OSError) -> Localk8sError:
         return PrerequisiteError(
             f"localk8s cannot use{where or ' its files'}: {why}.", hint="export LOCALK8S_HOME=$HOME/localk8s"
         )
-    return Localk8sError(f"localk8s failed with{where or ' a file'}: {why}.", hint="localk8s doctor")
+    return Localk8sError(f"localk8s failed with{where or ' a file'}: {why}.", hint=host_command("doctor"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from localk8s.artifacts.bundle import check_target
 from localk8s.artifacts.holdings import Holding
 from localk8s.model.errors import NotFoundError, WrongStateError
+from localk8s.model.hints import host_command
 from localk8s.model.progress import Reporter
 from localk8s.model.versions import KubernetesVersion
 from localk8s.wiring import Installation
@@ -37,7 +38,7 @@ def write_bundle(
         UsageError: the name has another ending.
     """
     if target.exists() and not replace:
-        raise WrongStateError(f"{target} is there already.", hint=f"localk8s bundle --force {target}")
+        raise WrongStateError(f"{target} is there already.", hint=host_command("bundle", "--force", str(target)))
     check_target(target)
     library = installation.library(installation.runner())
     version = version or library.newest_version(None)
@@ -69,5 +70,5 @@ def throw_away(installation: Installation, names: Sequence[str]) -> tuple[Holdin
     there = {holding.name: holding for holding in library.holdings()}
     for name in names:
         if name not in there:
-            raise NotFoundError(f"The cache holds no {name}.", hint="localk8s cache list")
+            raise NotFoundError(f"The cache holds no {name}.", hint=host_command("cache list"))
     return library.remove([there[name] for name in dict.fromkeys(names)] if names else list(there.values()))

@@ -89,7 +89,7 @@ class Uses:
         def forwarding() -> Iterator[PortForward]:
             with (
                 self._asked() as client,
-                PortForward(client, wanted, pairs, addresses=addresses, direct=way, tell=tell) as forward,
+                PortForward(client, wanted, pairs, addresses=addresses, direct=way, tell=tell, cluster=self.name) as forward,
             ):
                 yield forward
 
@@ -135,6 +135,7 @@ class Uses:
                 routes=self._has(Feature.HOST_ROUTES),
                 timeout=timeout,
                 report=self._report,
+                cluster=self.name,
             )
 
     @contextlib.contextmanager
@@ -256,7 +257,7 @@ class Uses:
 
         with self._asked() as client:
             wanted = parse_target(target, namespace) if target else None
-            yield from read_logs(client, pods_path(client, wanted, selector, namespace), tail=lines)
+            yield from read_logs(client, pods_path(client, wanted, selector, namespace, cluster=self.name), tail=lines)
 
     @contextlib.contextmanager
     def follow_pod_logs(
@@ -268,7 +269,7 @@ class Uses:
 
         with self._asked(lasting=True) as client:
             wanted = parse_target(target, namespace) if target else None
-            with LogFollower(client, pods_path(client, wanted, selector, namespace), tail=lines) as follower:
+            with LogFollower(client, pods_path(client, wanted, selector, namespace, cluster=self.name), tail=lines) as follower:
                 yield follower
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from localk8s.drivers.base import Driver, DriverContext
 from localk8s.model.errors import PrerequisiteError, UsageError
+from localk8s.model.hints import host_command, instead
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint  # its import costs 20 ms
@@ -83,7 +84,7 @@ class Registry:
             entry = self._others().get(name)
             if entry is None:
                 known = ", ".join(self.names())
-                raise UsageError(f"There is no driver {name!r}: there are {known}.", hint="localk8s start --driver native")
+                raise UsageError(f"There is no driver {name!r}: there are {known}.", hint=instead("--driver", "native"))
             reference = entry.reference
         return self._load(name, reference)(context)
 
@@ -94,7 +95,7 @@ class Registry:
         except Exception as exc:  # a plugin may fail in any way while it is imported
             raise BrokenDriverError(
                 f"The {name} driver cannot be loaded ({reference}): {type(exc).__name__}: {exc}.",
-                hint="localk8s doctor",
+                hint=host_command("doctor"),
             ) from exc
 
     def _others(self) -> dict[str, DriverEntry]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.model.errors import CommandError, NotFoundError, UsageError
+from localk8s.model.hints import instead
 from localk8s.model.node import Node
 from localk8s.system.archives import unpack
 
-_EXAMPLE = "localk8s cp ./file default:/root/file"
+_EXAMPLE = "cp ./file NODE:/root/file"
 _NODE = re.compile(r"[a-z0-9][-a-z0-9.]+", re.ASCII)
 _TIMEOUT = 600.0
 
@@ -40,7 +41,7 @@ def parse_place(text: str) -> Place:
     if not colon or not _NODE.fullmatch(node):
         return Place(text)
     if not path.startswith("/"):
-        raise UsageError(f"{path!r} is no absolute path on a node.", hint=_EXAMPLE)
+        raise UsageError(f"{path!r} is no absolute path on a node.", hint=instead(f"{node}:/{path}", of=text))
     return Place(path, node)
 
 

@@ -21,6 +21,7 @@ from localk8s.helpers.port_forward_targets import Kind, PortPair, Target
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import NotFoundError, PrerequisiteError, UsageError, WaitTimeoutError
+from localk8s.model.hints import instead
 
 if TYPE_CHECKING:
     import uvicorn
@@ -110,7 +111,7 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError as exc:
-        raise PrerequisiteError(f"Port {port} is taken.", hint="localk8s dashboard --port 0") from exc
+        raise PrerequisiteError(f"Port {port} is taken.", hint=instead("--port", "0")) from exc
 
 
 @contextlib.contextmanager
@@ -126,11 +127,11 @@ def forward_installed(client: RestClient, ui: str, *, direct: bool, port: int = 
     names = INSTALLED.get(ui)
     if names is None:
         known = ", ".join((BUILT_IN, *INSTALLED, *DRIVERS_OWN))
-        raise UsageError(f"{ui!r} is no dashboard: {known}.", hint="localk8s dashboard")
+        raise UsageError(f"{ui!r} is no dashboard: {known}.", hint=instead("--ui", BUILT_IN))
     services = client.get(api_path("v1", "services"))["items"]
     found = next((each for name in names for each in services if each["metadata"]["name"] == name), None)
     if found is None:
-        raise NotFoundError(f"{ui} is not installed in this cluster.", hint="localk8s dashboard")
+        raise NotFoundError(f"{ui} is not installed in this cluster.", hint=instead("--ui", BUILT_IN))
     target = Target(Kind.SERVICE, found["metadata"]["name"], found["metadata"]["namespace"])
     remote = found["spec"]["ports"][0]["port"]
     scheme = "https" if remote in (443, 8443) else "http"

@@ -25,7 +25,7 @@ from localk8s.model.errors import (
     WaitTimeoutError,
     WrongStateError,
 )
-from localk8s.model.hints import command
+from localk8s.model.hints import command, instead
 from localk8s.model.names import DEFAULT_CLUSTER
 from localk8s.model.progress import Reporter, SilentReporter
 from localk8s.system.wait import Pending, wait_until
@@ -101,6 +101,7 @@ def run_demo(
         replicas: pods.
         image: another image than the echo server, serving HTTP on port 8080.
         report: told about the steps.
+        cluster: the cluster's name, for hints.
 
     Raises:
         UsageError: no such number of replicas.
@@ -110,10 +111,10 @@ def run_demo(
         KubernetesError: the API refused.
     """
     if not 1 <= replicas <= MOST_REPLICAS:
-        raise UsageError(f"{replicas} replicas cannot be had: from 1 to {MOST_REPLICAS}.", hint="localk8s demo --replicas 2")
+        raise UsageError(f"{replicas} replicas cannot be had: from 1 to {MOST_REPLICAS}.", hint=instead("--replicas", "2"))
     image = ECHO_IMAGE if image is None else image
     if not image or any(each.isspace() or not each.isprintable() for each in image):
-        raise UsageError(f"{image!r} is no image.", hint=f"localk8s demo --image {ECHO_IMAGE}")
+        raise UsageError(f"{image!r} is no image.", hint=instead("--image", ECHO_IMAGE))
     with report.step("deploy", "deploying the echo server") as step:
         before = _deployed(client)
         workload, service = manifests(image, replicas)
@@ -129,7 +130,7 @@ def run_demo(
             raise
         step.finish_as(f"{pods} available")
     with report.step("ask", f"asking {address}:{port}") as step:
-        what, hint = f"an answer from {address}:{port}", "localk8s kubectl describe service demo"
+        what, hint = f"an answer from {address}:{port}", command("kubectl", "describe", "service", NAME, cluster=cluster)
         milliseconds, status, body = wait_until(lambda: _ask(address, port), what=what, timeout=_ANSWER, hint=hint)
         step.finish_as("")  # the result says it
     url, by_hand = f"http://{address}:{port}", commands_by_hand(image, replicas)

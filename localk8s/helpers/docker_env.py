@@ -18,6 +18,7 @@ from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import NodeService
 from localk8s.helpers import docker_env_sync
 from localk8s.helpers.docker_env_certificates import CLIENT_FILES, ensure_certificates
+from localk8s.model.hints import command
 from localk8s.model.node import Node, Runner
 from localk8s.model.progress import Step
 from localk8s.system.wait import Pending, wait_until
@@ -82,6 +83,7 @@ def start_docker(
     runner: Runner,
     architecture: str,
     step: Step,
+    cluster: str,
 ) -> None:
     """Have docker running on ``host.node`` and its images carried to ``nodes``. Idempotent; quick when it runs.
 
@@ -89,6 +91,7 @@ def start_docker(
         tools: called when they have to be copied to the node.
         runner: runs openssl on this host.
         architecture: ``amd64`` or ``arm64``.
+        cluster: the cluster's name, for hints.
 
     Raises:
         ArtifactError: Debian's docker cannot be had.
@@ -110,7 +113,7 @@ def start_docker(
         what=f"docker on {node.name}",
         timeout=60,
         interval=0.2,
-        hint=f"localk8s logs {node.name}",
+        hint=command("logs", node.name, cluster=cluster),
     )
 
 

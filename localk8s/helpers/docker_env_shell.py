@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 VARIABLES = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 """What docker's client needs at most, when it does not reach docker through ssh."""
@@ -150,7 +151,7 @@ def parse_shell(name: str) -> Shell:
         ) or Shell(name)
     except ValueError:
         raise UsageError(
-            f'Unknown shell "{name}": choose one of {", ".join(Shell)}.', hint="localk8s docker-env --shell bash"
+            f'Unknown shell "{name}": choose one of {", ".join(Shell)}.', hint=instead("--shell", "bash")
         ) from None
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError, PrerequisiteError
+from localk8s.model.hints import as_root
 from localk8s.system.files import write_atomic
 from localk8s.system.process import HostRunner
 
@@ -106,7 +107,7 @@ def difference(before: str, after: str, path: Path) -> str:
     return "".join(lines)
 
 
-def write_hosts(path: Path, content: str, runner: HostRunner, *, can_ask: bool) -> None:
+def write_hosts(path: Path, content: str, runner: HostRunner, *, can_ask: bool, hint: str) -> None:
     """Replace the table; as root through sudo where this user may not, which then asks for a password once.
 
     Args:
@@ -114,6 +115,7 @@ def write_hosts(path: Path, content: str, runner: HostRunner, *, can_ask: bool) 
         content: all of it.
         runner: runs sudo.
         can_ask: whether there is somebody who could type a password.
+        hint: the command that root can run instead.
 
     Raises:
         PrerequisiteError: it needs root, and there is no way to it.
@@ -127,7 +129,7 @@ def write_hosts(path: Path, content: str, runner: HostRunner, *, can_ask: bool) 
             path.write_bytes(_encoded(content))  # a mount of its own (in a container) cannot be replaced, only filled
     except PermissionError as exc:
         if not can_ask or not _with_sudo(path, content, runner):
-            raise PrerequisiteError(f"{path} can only be changed by root.", hint="sudo localk8s hosts --apply") from exc
+            raise PrerequisiteError(f"{path} can only be changed by root.", hint=as_root(hint)) from exc
 
 
 def _encoded(content: str) -> bytes:

@@ -5,7 +5,6 @@ Works wherever the nodes' runtime is containerd. Takes nodes, returns results, p
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from localk8s.helpers.images_archive import Blob, ImageArchive, bytes_to_send, d
 from localk8s.helpers.images_names import full_name, short_name
 from localk8s.helpers.images_store import NodeStore, StoredImage
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError
+from localk8s.model.hints import DEFAULT_CLUSTER, command
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_size
@@ -67,7 +67,7 @@ def check_names(archive: ImageArchive) -> None:
     if unnamed:
         raise UsageError(
             f"An image in {archive.path.name} has no name ({unnamed[0][:19]}).",
-            hint=f"localk8s image load {shlex.quote(str(archive.path))} --name app:1",
+            hint="add --name app:1",
         )
 
 
@@ -83,11 +83,21 @@ class Images:
         ctr: argv of ctr on a node, up to the subcommand.
         architecture: ``amd64`` or ``arm64``: the nodes'.
         report: told about the steps.
+        cluster: the cluster's name, for hints.
     """
 
-    def __init__(self, nodes: Sequence[Node], ctr: Sequence[str], architecture: str, report: Reporter) -> None:
-        self._stores = tuple(NodeStore(node, ctr) for node in nodes)
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        ctr: Sequence[str],
+        architecture: str,
+        report: Reporter,
+        *,
+        cluster: str = DEFAULT_CLUSTER,
+    ) -> None:
+        self._stores = tuple(NodeStore(node, ctr, cluster=cluster) for node in nodes)
         self.architecture = architecture
+        self._cluster = cluster
         self._report = report
 
     def load(self, archive: ImageArchive, nodes: Collection[str] = ()) -> tuple[LoadedImage, ...]:
@@ -150,7 +160,7 @@ class Images:
         there = set().union(*({image.name for image in store.images()} for store in self._stores))
         for name in wanted:
             if name not in there:
-                raise _unknown(name)
+                raise self._unknown(name)
         _side_by_side([partial(store.remove, wanted, self.architecture) for store in self._stores])
         return wanted
 
@@ -168,7 +178,7 @@ class Images:
         wanted = tuple(dict.fromkeys(full_name(name) for name in names))
         holders = [store for store in self._stores if {image.name for image in store.images()} >= set(wanted)]
         if not holders:
-            raise _unknown(", ".join(wanted))
+            raise self._unknown(", ".join(wanted))
         store = holders[0]
         with self._report.step("save", f"saving {', '.join(map(short_name, wanted))} from {store.node.name}") as step:
             try:
@@ -210,14 +220,19 @@ class Images:
     def _holders(self, name: str) -> list[NodeStore]:
         holders = [store for store in self._stores if any(image.name == name for image in store.images())]
         if not holders:
-            raise _unknown(name)
+            raise self._unknown(name)
         return holders
+
+    def _unknown(self, name: str) -> NotFoundError:
+        return NotFoundError(f"No node has an image {name}.", hint=command("image ls", cluster=self._cluster))
 
     def _chosen(self, names: Collection[str]) -> tuple[NodeStore, ...]:
         known = {store.node.name: store for store in self._stores}
         for name in names:
             if name not in known:
-                raise NotFoundError(f"There is no node {name!r}: there are {', '.join(known)}.", hint="localk8s status")
+                raise NotFoundError(
+                    f"There is no node {name!r}: there are {', '.join(known)}.", hint=command("status", cluster=self._cluster)
+                )
         return tuple(store for name, store in known.items() if not names or name in names)
 
 
@@ -260,7 +275,7 @@ class _Digests:
             if not self._known[blob.digest]:
                 raise UsageError(
                     f"A layer in {self._path.name} is not what its digest says ({blob.digest[:19]}): the archive is damaged.",
-                    hint="docker save IMAGE | localk8s image load -",
+                    hint="docker save IMAGE -o image.tar",
                 )
 
 
@@ -302,7 +317,3 @@ def _side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
     if isinstance(first, Localk8sError) and others:
         first.details = "\n".join((first.details, *others)).strip()
     raise first
-
-
-def _unknown(name: str) -> NotFoundError:
-    return NotFoundError(f"No node has an image {name}.", hint="localk8s image ls")

@@ -361,4 +361,4 @@ def _plain(name: str) -> str:
 
 
 def _no_archive(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path} is no image archive: {why}.", hint="docker save IMAGE | localk8s image load -")
+    return UsageError(f"{path} is no image archive: {why}.", hint="docker save IMAGE -o image.tar")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -25,7 +26,7 @@ def full_name(name: str) -> str:
     """
     found = _REFERENCE.fullmatch(name) if len(name) <= 2 * _LONGEST else None
     if found is None or len(found["name"]) > _LONGEST or re.fullmatch("[0-9a-f]{64}", name):
-        raise UsageError(f"{name[:80]!r} is no image name.", hint="localk8s image ls")
+        raise UsageError(f"{name[:80]!r} is no image name.", hint=instead("app:1", of=name))
     path = found["name"]
     first, _, rest = path.partition("/")
     if not rest or not ("." in first or ":" in first or first == "localhost" or first != first.lower()):

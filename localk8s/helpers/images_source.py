@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import shlex
 import shutil
 import stat
 import tempfile
@@ -52,7 +53,9 @@ def archive_file(path: Path) -> Iterator[Path]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise UsageError(f"{path} is a directory, no image archive.", hint=f"tar -C {path} -cf - . | localk8s image load -")
+            raise UsageError(
+                f"{path} is a directory, no image archive.", hint=shlex.join(["tar", "-C", str(path), "-cf", "image.tar", "."])
+            )
         with path.open("rb") as file:
             if stat.S_ISREG(mode) and not _is_compressed(file.peek(_HEAD)):
                 yield path
@@ -79,7 +82,7 @@ def archive_stream(stream: Readable) -> Iterator[Path]:
         with spooled.open("rb") as file:
             head = file.peek(_HEAD)
             if head.startswith(_ZSTD):
-                raise UsageError("The archive is packed with zstd.", hint="zstd -dc ARCHIVE | localk8s image load -")
+                raise UsageError("The archive is packed with zstd.", hint="zstd -d ARCHIVE")
             opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
             if opener is not None:
                 _unpack(opener(file), plain)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from localk8s.helpers.images_archive import Blob
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
+from localk8s.model.hints import DEFAULT_CLUSTER, command
 from localk8s.model.node import Completed, Node, SharesFiles
 from localk8s.system.wait import Pending, wait_until
 
@@ -58,9 +59,10 @@ class NodeStore:
         ctr: its argv up to the subcommand, the namespace of Kubernetes included.
     """
 
-    def __init__(self, node: Node, ctr: Sequence[str]) -> None:
+    def __init__(self, node: Node, ctr: Sequence[str], *, cluster: str = DEFAULT_CLUSTER) -> None:
         self.node = node
         self._ctr = tuple(ctr)
+        self._cluster = cluster
 
     def images(self) -> tuple[StoredImage, ...]:
         """All names."""
@@ -198,7 +200,7 @@ class NodeStore:
         return self.node.run([*self._ctr, *arguments], check=check, timeout=timeout)
 
     def _missing(self, name: str) -> NotFoundError:
-        return NotFoundError(f"Node {self.node.name} has no image {name}.", hint="localk8s image ls")
+        return NotFoundError(f"Node {self.node.name} has no image {name}.", hint=command("image ls", cluster=self._cluster))
 
     def _failure(self, done: Completed, what: str) -> Localk8sError:
         said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
@@ -209,5 +211,5 @@ class NodeStore:
             done.stdout,
             done.stderr,
             message=f"{what} on node {self.node.name}: {said}.",
-            hint="localk8s status",
+            hint=command("status", cluster=self._cluster),
         )

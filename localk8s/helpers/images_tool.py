@@ -15,6 +15,7 @@ from localk8s.helpers.images import ClusterImage, LoadedImage, check_names
 from localk8s.helpers.images_archive import ImageArchive, digest_of, missing_layers, whole_archive
 from localk8s.helpers.images_names import full_name, short_name
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, NotSupportedError, UsageError
+from localk8s.model.hints import DEFAULT_CLUSTER, command
 from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_size
 
@@ -28,10 +29,11 @@ class ToolImages:
         report: told about the steps.
     """
 
-    def __init__(self, tool: ImageTool, nodes: Sequence[str], report: Reporter) -> None:
+    def __init__(self, tool: ImageTool, nodes: Sequence[str], report: Reporter, *, cluster: str = DEFAULT_CLUSTER) -> None:
         self._tool = tool
         self._nodes = tuple(nodes)
         self._report = report
+        self._cluster = cluster
 
     def load(self, archive: ImageArchive, nodes: Collection[str] = ()) -> tuple[LoadedImage, ...]:
         """Bring the images of ``archive`` to all nodes, whole; verified afterwards by name, and by id where the tool keeps it.
@@ -98,7 +100,8 @@ class ToolImages:
         wanted = tuple(dict.fromkeys(full_name(name) for name in names))
         if len(wanted) > 1:
             raise NotSupportedError(
-                "This driver's tool saves one image into a file.", hint=f"localk8s image save {short_name(wanted[0])} image.tar"
+                "This driver's tool saves one image into a file.",
+                hint=command("image save", short_name(wanted[0]), "image.tar", cluster=self._cluster),
             )
         self._insist_there(wanted)
         shown = short_name(wanted[0])
@@ -154,11 +157,12 @@ class ToolImages:
     def _all_or_none(self, nodes: Collection[str]) -> None:
         for name in nodes:
             if name not in self._nodes:
-                raise NotFoundError(f"There is no node {name!r}: there are {', '.join(self._nodes)}.", hint="localk8s status")
+                raise NotFoundError(
+                    f"There is no node {name!r}: there are {', '.join(self._nodes)}.",
+                    hint=command("status", cluster=self._cluster),
+                )
         if nodes and set(nodes) != set(self._nodes):
-            raise NotSupportedError(
-                "This driver's tool takes all nodes together: leave --node out.", hint="localk8s image load app.tar"
-            )
+            raise NotSupportedError("This driver's tool takes all nodes together.", hint="leave --node out")
 
     def _insist(self, archive: ImageArchive) -> None:
         """A name that leads to the new image and to another one was left as it was on some node."""
@@ -171,14 +175,14 @@ class ToolImages:
                         ("image", "load"),
                         None,
                         message=f"Some node still has another {short_name(name)}.",
-                        hint="localk8s image ls",
+                        hint=command("image ls", cluster=self._cluster),
                     )
 
     def _insist_there(self, names: Collection[str]) -> None:
         listed = self._tool.images()
         for name in names:
             if not any(_bears(image, name) for image in listed):
-                raise NotFoundError(f"No node has an image {name}.", hint="localk8s image ls")
+                raise NotFoundError(f"No node has an image {name}.", hint=command("image ls", cluster=self._cluster))
 
 
 def _bears(image: RuntimeImage, name: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 _NEEDED = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var")
 """What a node runs from; below ``/var`` and ``/run`` only what localk8s and the kubelet keep is forbidden."""
@@ -54,7 +55,7 @@ def split(pair: str) -> tuple[str, str]:
     """
     source, colon, target = pair.rpartition(":")
     if not (source and colon and target):
-        raise UsageError(f"{pair!r} is no HOST:NODE.", hint="localk8s mount .:/src")
+        raise UsageError(f"{pair!r} is no HOST:NODE.", hint=instead(".:/src", of=pair))
     return source, target
 
 
@@ -66,8 +67,8 @@ def check_target(target: str) -> str:
     """
     plain = "/" + posixpath.normpath(target).lstrip("/")
     if not target.startswith("/") or "\0" in target or "\n" in target or plain == "/":
-        raise UsageError(f"{target!r} is no place on a node: it takes an absolute path.", hint="localk8s mount .:/src")
+        raise UsageError(f"{target!r} is no place on a node: it takes an absolute path.", hint="an absolute path, such as /src")
     inside = [place for place in (*_WHOLE, *_KEPT) if plain == place or plain.startswith(f"{place}/")]
     if inside or plain in _NEEDED or any(place.startswith(f"{plain}/") for place in _KEPT):
-        raise UsageError(f"{plain} is what the node itself runs from.", hint="localk8s mount .:/src")
+        raise UsageError(f"{plain} is what the node itself runs from.", hint="an absolute path, such as /src")
     return plain

@@ -18,6 +18,7 @@ from localk8s.kube.paths import api_path, with_query
 from localk8s.kube.rest import RestClient
 from localk8s.kube.transport import LineStream
 from localk8s.model.errors import KubernetesError, NotFoundError
+from localk8s.model.hints import DEFAULT_CLUSTER, command
 
 _AGAIN = 0.5
 """Seconds until a log that ended is asked for again, while its pod is there."""
@@ -35,7 +36,9 @@ class LogLine:
     text: str
 
 
-def pods_path(client: RestClient, target: Target | None, selector: str, namespace: str) -> str:
+def pods_path(
+    client: RestClient, target: Target | None, selector: str, namespace: str, *, cluster: str = DEFAULT_CLUSTER
+) -> str:
     """The list of pods whose logs are meant.
 
     Args:
@@ -43,6 +46,7 @@ def pods_path(client: RestClient, target: Target | None, selector: str, namespac
         target: a pod, a service or a workload; None goes by ``selector``.
         selector: a label selector as the API spells it; empty with no target: all pods of the namespace.
         namespace: theirs.
+        cluster: the cluster's name, for hints.
 
     Raises:
         NotFoundError: there is no such target.
@@ -54,7 +58,8 @@ def pods_path(client: RestClient, target: Target | None, selector: str, namespac
     except KubernetesError as exc:
         if exc.status != 404:
             raise
-        raise NotFoundError(f"There is no {target} in namespace {namespace}.", hint="localk8s kubectl get all") from exc
+        hint = command("kubectl", "get", "all", "-n", namespace, cluster=cluster)
+        raise NotFoundError(f"There is no {target} in namespace {namespace}.", hint=hint) from exc
     if target.kind is Kind.POD:
         return api_path("v1", "pods", namespace=namespace, fieldSelector=f"metadata.name={target.name}")
     chosen = found["spec"].get("selector") or {}

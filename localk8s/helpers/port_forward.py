@@ -19,6 +19,7 @@ from localk8s.kube.rest import RestClient
 from localk8s.kube.streams import PortStream, open_port_stream
 from localk8s.model.addresses import check_addresses
 from localk8s.model.errors import KubernetesError, PrerequisiteError, UsageError
+from localk8s.model.hints import DEFAULT_CLUSTER, instead
 
 _DIRECT = 0.7
 """Seconds for a TCP connection to a pod; on one machine it takes less than a millisecond, or something is wrong."""
@@ -66,6 +67,7 @@ class PortForward:
         addresses: local IP addresses to listen on, each once.
         direct: whether this host reaches pod addresses by itself (``Feature.HOST_ROUTES``).
         tell: told in a sentence about each connection that could not be served; in another thread.
+        cluster: the cluster's name, for hints.
 
     Raises:
         UsageError: an address is not an IP address, or is repeated.
@@ -86,13 +88,14 @@ class PortForward:
         addresses: Sequence[str] = ("127.0.0.1",),
         direct: bool = False,
         tell: Callable[[str], None] | None = None,
+        cluster: str = DEFAULT_CLUSTER,
     ) -> None:
         self._client = client
         self._pairs = tuple(ports)
         self._addresses = check_addresses(addresses)
         self._direct = direct
         self._tell = tell or (lambda sentence: None)
-        self._source = PodSource(client, target, self._pod_gone)
+        self._source = PodSource(client, target, self._pod_gone, cluster=cluster)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="port-forward", daemon=True)
         self._servers: list[asyncio.Server] = []
@@ -149,13 +152,13 @@ class PortForward:
         except PermissionError as exc:
             raise PrerequisiteError(
                 f"Port {port} is for root alone.",
-                hint=f"localk8s port-forward {self._source.target} {port + 8000}:{pair.remote}",
+                hint=instead(f"{port + 8000}:{pair.remote}", of=pair.typed),
             ) from exc
         except OSError as exc:
             if exc.errno is not None and port and _in_use(exc):
-                hint = f"localk8s port-forward {self._source.target} 0:{pair.remote}"
+                hint = instead(f"0:{pair.remote}", of=pair.typed)
                 raise PrerequisiteError(f"Port {port} on {address} is taken.", hint=hint) from exc
-            raise UsageError(f"{address} is not an address of this host.", hint="--address 127.0.0.1") from exc
+            raise UsageError(f"{address} is not an address of this host.", hint=instead("--address", "127.0.0.1")) from exc
 
     async def _end(self) -> None:
         for server in self._servers:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -15,10 +15,10 @@ from localk8s.kube.live_list import Item, LiveList
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError, NotFoundError, NotSupportedError, UsageError
+from localk8s.model.hints import DEFAULT_CLUSTER, command, instead
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?", re.ASCII)
-_EXAMPLE = "localk8s port-forward svc/web 8080:80"
 
 
 class Kind(StrEnum):
@@ -82,6 +82,8 @@ class PortPair:
     """0: any that is free."""
     remote: int | str
     """The service's port, or the pod's; a number or a name."""
+    typed: str = field(default="", compare=False)
+    """What it was made from; empty when it was not typed."""
 
     def __str__(self) -> str:
         return f"{self.local}:{self.remote}"
@@ -107,10 +109,13 @@ def parse_target(text: str, namespace: str = "default") -> Target:
     kind, slash, name = text.rpartition("/")
     found = _SPELLINGS.get(kind.lower()) if slash else Kind.POD
     if found is None:
-        raise UsageError(f"{text!r} is nothing to forward to: one of {', '.join(Kind)} with a name.", hint=_EXAMPLE)
-    for what, value in (("name", name), ("namespace", namespace)):
-        if not _NAME.fullmatch(value):
-            raise UsageError(f"{value!r} is no {what}.", hint=_EXAMPLE)
+        raise UsageError(
+            f"{text!r} is nothing to forward to: one of {', '.join(Kind)} with a name.", hint=instead("svc/web", of=text)
+        )
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name.", hint=instead(f"{found}/web", of=text))
+    if not _NAME.fullmatch(namespace):
+        raise UsageError(f"{namespace!r} is no namespace.", hint=instead("default", of=namespace))
     return Target(found, name, namespace)
 
 
@@ -127,12 +132,12 @@ def parse_port(text: str) -> PortPair:
     elif _PORT_NAME.fullmatch(remote):
         far = remote
     else:
-        raise UsageError(f"{text!r} is no port: [LOCAL:]REMOTE, from 1 to 65535.", hint=_EXAMPLE)
+        raise UsageError(f"{text!r} is no port: [LOCAL:]REMOTE, from 1 to 65535.", hint=instead("8080:80", of=text))
     if not colon:
-        return PortPair(far if isinstance(far, int) else 0, far)
+        return PortPair(far if isinstance(far, int) else 0, far, text)
     if local and not (local.isascii() and local.isdecimal() and len(local) < 6 and int(local) < 65536):
-        raise UsageError(f"{text!r} has no local port: 0 to 65535.", hint=_EXAMPLE)
-    return PortPair(int(local or 0), far)
+        raise UsageError(f"{text!r} has no local port: 0 to 65535.", hint=instead(f"0:{remote}", of=text))
+    return PortPair(int(local or 0), far, text)
 
 
 def selector_text(selector: Mapping[str, Any]) -> str:
@@ -189,16 +194,20 @@ class PodSource:
         client: of the cluster's API.
         target: what is forwarded to.
         gone: told the uid of each pod that ended, in another thread.
+        cluster: the cluster's name, for hints.
 
     Raises (on entering):
         NotFoundError: there is no such target.
         NotSupportedError: a service without a selector.
     """
 
-    def __init__(self, client: RestClient, target: Target, gone: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, client: RestClient, target: Target, gone: Callable[[str], None] | None = None, *, cluster: str = DEFAULT_CLUSTER
+    ) -> None:
         self._client = client
         self.target = target
         self._gone = gone or (lambda uid: None)
+        self._cluster = cluster
         self._object: Item = {}
         self._siblings: Target | None = None
         self._pods = LiveList(client, self._path, self._changed)
@@ -226,7 +235,7 @@ class PodSource:
             ports = [str(port["port"]) for port in self._object["spec"].get("ports") or []]
             raise UsageError(
                 f"Service {self.target.name} has no TCP port {wanted}: it has {', '.join(ports) or 'none'}.",
-                hint=f"localk8s port-forward {self.target} {ports[0] if ports else 80}",
+                hint=command("port-forward", str(self.target), *ports[:1], "-n", self.target.namespace, cluster=self._cluster),
             )
 
     def candidates(self, wanted: int | str) -> Sequence[PodPort]:
@@ -277,7 +286,7 @@ class PodSource:
 
     def _missing(self) -> NotFoundError:
         _, plural = _WHERE[self.target.kind]
-        hint = f"localk8s kubectl get {plural} -n {self.target.namespace}"
+        hint = command("kubectl", "get", plural, "-n", self.target.namespace, cluster=self._cluster)
         return NotFoundError(f"There is no {self.target} in namespace {self.target.namespace}.", hint=hint)
 
 

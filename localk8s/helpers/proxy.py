@@ -15,6 +15,7 @@ from localk8s.helpers.proxy_filter import Refusal, Request, judge
 from localk8s.kube.endpoint import Endpoint
 from localk8s.model.addresses import check_address
 from localk8s.model.errors import PrerequisiteError, UsageError
+from localk8s.model.hints import instead
 
 if TYPE_CHECKING:
     import h11
@@ -93,10 +94,12 @@ class ApiProxy:
             self._server = await asyncio.start_server(self._accepted, self._address, self._wanted)
         except OSError as exc:
             if exc.errno == errno.EADDRINUSE:
-                raise PrerequisiteError(f"Port {self._wanted} is taken.", hint="localk8s proxy --port 0") from exc
+                raise PrerequisiteError(f"Port {self._wanted} is taken.", hint=instead("--port", "0")) from exc
             if exc.errno in (errno.EACCES, errno.EPERM):
-                raise PrerequisiteError(f"Port {self._wanted} requires root.", hint="localk8s proxy --port 0") from exc
-            raise UsageError(f"{self._address} is not an address of this host.", hint="--address 127.0.0.1") from exc
+                raise PrerequisiteError(f"Port {self._wanted} requires root.", hint=instead("--port", "0")) from exc
+            raise UsageError(
+                f"{self._address} is not an address of this host.", hint=instead("--address", "127.0.0.1")
+            ) from exc
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 

@@ -20,6 +20,7 @@ from localk8s.helpers.docker_env import TOOLS, put_tools
 from localk8s.helpers.images import CERTIFICATES
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
+from localk8s.model.hints import command
 from localk8s.model.node import Node
 from localk8s.model.progress import Step
 from localk8s.system.wait import Pending, wait_until
@@ -83,12 +84,14 @@ def start_registry(
     tools: Callable[[], NodeTools],
     client: RestClient,
     step: Step,
+    cluster: str,
 ) -> Registry:
     """Have the registry running on the first of ``nodes``, known to all and announced. Idempotent.
 
     Args:
         start: lets a service run on the node of that name.
         tools: called when programs have to be copied to the node.
+        cluster: the cluster's name, for hints.
 
     Raises:
         ArtifactError: Debian's docker-registry cannot be had.
@@ -103,7 +106,9 @@ def start_registry(
     start(node.name, registry_service(node.address))
     with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
         list(pool.map(partial(_introduce, address=address), nodes))
-    wait_until(partial(_answers, node), what="the registry", timeout=30, interval=0.2, hint=f"localk8s logs {node.name}")
+    wait_until(
+        partial(_answers, node), what="the registry", timeout=30, interval=0.2, hint=command("logs", node.name, cluster=cluster)
+    )
     client.apply(hosting(address))
     return Registry(address)
 

@@ -15,6 +15,7 @@ from localk8s.kube.paths import api_path
 from localk8s.kube.readiness import wait_endpoints
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError, NotFoundError, NotSupportedError, UsageError
+from localk8s.model.hints import command, instead
 from localk8s.model.progress import Reporter
 
 MOST_WAIT = 3600.0
@@ -123,6 +124,7 @@ def find_service(
     routes: bool,
     timeout: float,
     report: Reporter,
+    cluster: str,
 ) -> ServiceAccess:
     """One service, once it has a ready endpoint.
 
@@ -134,6 +136,7 @@ def find_service(
         routes: see ``addresses_of``.
         timeout: seconds to wait for an endpoint.
         report: told about the wait.
+        cluster: the cluster's name, for hints.
 
     Raises:
         NotFoundError: there is no such service.
@@ -141,20 +144,22 @@ def find_service(
         WaitTimeoutError: nothing behind it became ready.
     """
     if not 0 <= timeout <= MOST_WAIT:
-        raise UsageError(f"{timeout:g} s is no time to wait: from 0 to {MOST_WAIT:g}.", hint="localk8s service web --wait 60")
+        raise UsageError(f"{timeout:g} s is no time to wait: from 0 to {MOST_WAIT:g}.", hint=instead("--wait", "60"))
     path = api_path("v1", "services", namespace=namespace, name=name)
     try:
         service = client.get(path)
     except KubernetesError as exc:
         if exc.status != 404:
             raise
-        raise NotFoundError(f"There is no service {name} in namespace {namespace}.", hint="localk8s service") from exc
+        raise NotFoundError(
+            f"There is no service {name} in namespace {namespace}.", hint=command("service", cluster=cluster)
+        ) from exc
     if not addresses_of(service, nodes, routes=routes):
         port = ((service["spec"].get("ports") or [{}])[0]).get("port", 80)
-        namespaced = "" if namespace == "default" else f" -n {namespace}"
+        namespaced = () if namespace == "default" else ("-n", namespace)
         raise NotSupportedError(
             f"Service {name} has no address that this host reaches.",
-            hint=f"localk8s port-forward svc/{name} 0:{port}{namespaced}",
+            hint=command("port-forward", f"svc/{name}", f"0:{port}", *namespaced, cluster=cluster),
         )
     if service["spec"].get("type") == "ExternalName":
         return _access(service, nodes, routes, 0)

@@ -25,6 +25,7 @@ from localk8s.kubeadm.phases import (
     write_init_config,
 )
 from localk8s.model.errors import CommandError
+from localk8s.model.hints import command
 from localk8s.model.node import Node
 from localk8s.system.wait import Pending, wait_until
 
@@ -137,7 +138,13 @@ def _start_one_by_one(node: Node, parameters: KubeadmParameters) -> None:
             raise Pending((done.stderr.strip().splitlines() or ["no answer"])[-1])
         return True
 
-    wait_until(whole, what="the API server", timeout=parameters.control_plane_timeout, interval=3, hint="localk8s logs")
+    wait_until(
+        whole,
+        what="the API server",
+        timeout=parameters.control_plane_timeout,
+        interval=3,
+        hint=command("logs", cluster=parameters.cluster),
+    )
     node.run(["mv", *(f"{held}/{name}" for name in controllers), manifests])
     node.run(["rmdir", held])
 
@@ -294,7 +301,7 @@ def _etcdctl(first: Node, *arguments: str) -> str:
         except CommandError as exc:
             raise Pending(exc.message.rstrip(".")) from exc
 
-    return wait_until(told, what=f"etcd on {first.name}", timeout=_ETCD_LIMIT, interval=0.5, hint="localk8s start")[0]
+    return wait_until(told, what=f"etcd on {first.name}", timeout=_ETCD_LIMIT, interval=0.5)[0]
 
 
 def reset(node: Node) -> None:

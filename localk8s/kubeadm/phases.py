@@ -26,6 +26,7 @@ from localk8s.kubeadm.parameters import (
     KubeadmParameters,
 )
 from localk8s.model.errors import CommandError, KubernetesError
+from localk8s.model.hints import command
 from localk8s.model.node import Node
 
 INIT_CONFIG = "/etc/kubernetes/localk8s-init.yaml"
@@ -58,7 +59,6 @@ def kubeadm(node: Node, *arguments: str, timeout: float = _PHASE_LIMIT, into: st
             exc.stdout,
             exc.stderr,
             message=f"kubeadm {' '.join(arguments[:3])} failed on node {node.name}: {complaint(exc.stderr)}",
-            hint="localk8s logs",
         ) from exc
 
 
@@ -194,7 +194,9 @@ def make_ticket(node: Node, parameters: KubeadmParameters) -> JoinTicket:
     token = re.search(r"--token ([a-z0-9]{6}\.[a-z0-9]{16})", printed)
     authority = re.search(r"sha256:[0-9a-f]{64}", printed)
     if not token or not authority:
-        raise KubernetesError("kubeadm made a token without saying how to join.", hint="localk8s logs")
+        raise KubernetesError(
+            "kubeadm made a token without saying how to join.", hint=command("logs", cluster=parameters.cluster)
+        )
     return JoinTicket(token[1], authority[0])
 
 

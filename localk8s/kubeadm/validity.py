@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from localk8s.kubeadm.parameters import KUBELET_CONF, PKI
 from localk8s.kubeadm.phases import INIT_CONFIG, kubeadm, take_secret, write_user_kubeconfig
 from localk8s.model.errors import CommandError, PrerequisiteError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.node import Node
 
 _MARGIN = timedelta(days=30)
@@ -45,12 +46,12 @@ def check_clock(authority: str, cluster: str, now: datetime) -> None:
     if now < first:
         raise PrerequisiteError(
             f"The clock says {_said(now)}, but the cluster's certificates only begin at {_said(first)}.",
-            hint=f"localk8s start -c {cluster}  # once the clock is right",
+            hint=f"{command('start', cluster=cluster)}  # once the clock is right",
         )
     if now > last:
         raise WrongStateError(
             f"The clock says {_said(now)}, but the cluster's own certificate authority ended at {_said(last)}.",
-            hint=f"localk8s delete -c {cluster} --yes && localk8s start -c {cluster}",
+            hint=f"{command('delete', cluster=cluster)} && {command('start', cluster=cluster)}",
         )
 
 

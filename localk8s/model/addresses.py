@@ -6,9 +6,10 @@ import ipaddress
 from collections.abc import Sequence
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 LOOPBACK = "127.0.0.1"
-_HINT = f"--address {LOOPBACK}"
+_HINT = instead("--address", LOOPBACK)
 
 
 def check_address(text: str) -> str:

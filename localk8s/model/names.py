@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import DEFAULT_CLUSTER, instead
 
-DEFAULT_CLUSTER = "default"
+__all__ = ["DEFAULT_CLUSTER", "check_cluster_name", "context_name", "node_name"]
 _CLUSTER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
@@ -21,7 +22,7 @@ def check_cluster_name(name: str) -> str:
         raise UsageError(
             f"{name!r} cannot name a cluster: use 1 to 40 lower-case letters, digits and dashes, "
             "beginning and ending with a letter or digit.",
-            hint="localk8s start -c my-cluster",
+            hint=instead("--cluster", "my-cluster"),
         )
     return name
 

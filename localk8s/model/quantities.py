@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 KIB, MIB, GIB, TIB = 1024, 1024**2, 1024**3, 1024**4
 _SIZE = re.compile(r"(?P<number>\d{1,15}(\.\d{1,6})?)\s*(?P<unit>[kmgt]?)(?P<tail>i?b)?", re.IGNORECASE | re.ASCII)
@@ -27,10 +28,12 @@ def parse_size(text: str, *, what: str = "size") -> int:
     """
     match = _SIZE.fullmatch(text.strip())
     if not match or (not match["unit"] and match["tail"]):
-        raise UsageError(f"{text!r} is no {what}: give a number and a unit.", hint=f"{what} 2g")
+        raise UsageError(f"{text!r} is no {what}: give a number and a unit.", hint=instead(what, "2g"))
     size = int(Decimal(match["number"]) * _FACTOR[match["unit"].lower()]) // MIB * MIB
     if not 0 < size <= _MOST:
-        raise UsageError(f"{text!r} is no usable {what}: it must be at least 1 MiB and at most 1024 TiB.", hint=f"{what} 2g")
+        raise UsageError(
+            f"{text!r} is no usable {what}: it must be at least 1 MiB and at most 1024 TiB.", hint=instead(what, "2g")
+        )
     return size
 
 
@@ -78,10 +81,10 @@ def parse_cpus(text: str, *, what: str = "--cpus") -> Decimal:
         UsageError: it is no such number.
     """
     if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text.strip(), re.ASCII):
-        raise UsageError(f"{text!r} is no number of CPUs.", hint=f"{what} 2")
+        raise UsageError(f"{text!r} is no number of CPUs.", hint=instead(what, "2"))
     cpus = Decimal(text.strip())
     if not Decimal("0.1") <= cpus <= 1024:
-        raise UsageError(f"{text!r} is no usable number of CPUs: from 0.1 to 1024.", hint=f"{what} 2")
+        raise UsageError(f"{text!r} is no usable number of CPUs: from 0.1 to 1024.", hint=instead(what, "2"))
     return cpus
 
 

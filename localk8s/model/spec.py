@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 from localk8s.model.names import check_cluster_name
 from localk8s.model.quantities import GIB, MIB
 from localk8s.model.versions import KubernetesVersion
@@ -59,13 +60,14 @@ class ClusterSpec:
     def __post_init__(self) -> None:
         check_cluster_name(self.name)
         if not 1 <= self.nodes <= MOST_NODES:
-            raise UsageError(f"{self.nodes} nodes cannot be had: from 1 to {MOST_NODES}.", hint="localk8s start --nodes 3")
+            raise UsageError(f"{self.nodes} nodes cannot be had: from 1 to {MOST_NODES}.", hint=instead("--nodes", "3"))
         if not 1 <= self.control_planes <= self.nodes:
+            fits = str(min(MOST_NODES, max(1, self.control_planes)))
             raise UsageError(
                 f"{self.control_planes} control planes do not fit {self.nodes} nodes.",
-                hint=f"localk8s start --nodes {max(1, self.control_planes)} --control-planes {max(1, self.control_planes)}",
+                hint=instead("--nodes", fits, "--control-planes", fits),
             )
         if self.size.memory is not None and self.size.memory < LEAST_MEMORY:
-            raise UsageError("A node needs at least 512 MiB of memory.", hint="localk8s start --memory 2g")
+            raise UsageError("A node needs at least 512 MiB of memory.", hint=instead("--memory", "2g"))
         if self.size.disk is not None and self.size.disk < LEAST_DISK:
-            raise UsageError("A node needs at least 256 MiB of disk.", hint="localk8s start --disk-size 20g")
+            raise UsageError("A node needs at least 256 MiB of disk.", hint=instead("--disk-size", "20g"))

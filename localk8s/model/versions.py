@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 OLDEST_MINOR, NEWEST_MINOR = 20, 36
 """The minors of Kubernetes 1 that localk8s renders configuration for."""
@@ -45,11 +46,11 @@ def parse_kubernetes_version(text: str) -> KubernetesVersion:
     """
     match = re.fullmatch(r"v?(\d{1,3})\.(\d{1,3})\.(\d{1,4})", text.strip(), re.ASCII)
     if not match:
-        raise UsageError(f"{text!r} is no Kubernetes version.", hint="localk8s start --kubernetes-version v1.36.3")
+        raise UsageError(f"{text!r} is no Kubernetes version.", hint=instead("--kubernetes-version", "1.36.3"))
     version = KubernetesVersion(*(int(part) for part in match.groups()))
     if version.major != 1 or not OLDEST_MINOR <= version.minor <= NEWEST_MINOR:
         raise UsageError(
             f"Kubernetes {version} is not known to this localk8s: it knows 1.{OLDEST_MINOR} to 1.{NEWEST_MINOR}.",
-            hint=f"localk8s start --kubernetes-version v1.{NEWEST_MINOR}.0",
+            hint=instead("--kubernetes-version", f"1.{NEWEST_MINOR}.0"),
         )
     return version

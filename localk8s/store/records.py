@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
+from localk8s.model.hints import command
 from localk8s.model.names import check_cluster_name
 from localk8s.model.spec import ClusterSpec, NodeSize
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
@@ -76,11 +77,11 @@ class Records:
                 raise ValueError(f"it is the record of cluster {record.spec.name!r}")
             return record
         except FileNotFoundError:
-            raise NotFoundError(f'There is no cluster "{cluster}".', hint=_start_hint(cluster)) from None
+            raise NotFoundError(f'There is no cluster "{cluster}".', hint=command("start", cluster=cluster)) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, UsageError) as exc:
             raise CorruptRecordError(
                 f'The record of cluster "{cluster}" cannot be read ({path}).',
-                hint=f"localk8s delete -c {cluster} --yes",
+                hint=command("delete", cluster=cluster),
                 details=str(exc),
             ) from exc
 
@@ -107,7 +108,7 @@ class Records:
 
     @contextlib.contextmanager
     def _locked(self, cluster: str, timeout: float) -> Iterator[None]:
-        hint = f"wait for it, or look at: localk8s status -c {cluster}"
+        hint = f"wait for it, or look at: {command('status', cluster=cluster)}"
         with exclusive(self._layout.lock(cluster), what=f'Cluster "{cluster}"', timeout=timeout, hint=hint):
             yield
 
@@ -183,7 +184,3 @@ def _is(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
-
-
-def _start_hint(cluster: str) -> str:
-    return "localk8s start" if cluster == "default" else f"localk8s start -c {cluster}"

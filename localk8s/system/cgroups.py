@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from localk8s.model.errors import Localk8sError, PrerequisiteError
+from localk8s.model.hints import host_command
 from localk8s.system.cgroup_bounds import bound_cpus, bound_memory
 from localk8s.system.wait import wait_until
 
@@ -86,7 +87,7 @@ class ControlGroup:
                     _inherit_cpuset(current)
         except OSError as exc:
             raise PrerequisiteError(
-                f"Control groups cannot be made here ({exc.strerror}: {exc.filename}).", hint="localk8s doctor"
+                f"Control groups cannot be made here ({exc.strerror}: {exc.filename}).", hint=host_command("doctor")
             ) from exc
 
     def bound(self, *, cpus: Decimal | None, memory: int | None, of: str = "") -> None:
@@ -159,7 +160,7 @@ class ControlGroup:
         try:
             wait_until(removed, what=f"control group {self.path} to go", timeout=5.0, interval=0.05)
         except Localk8sError as exc:
-            raise Localk8sError(f"Control group {self.path} is still in use.", hint="localk8s delete") from exc
+            raise Localk8sError(f"Control group {self.path} is still in use.", hint=host_command("doctor")) from exc
 
 
 def _tree(directory: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ _AT_FDCWD, _AT_RECURSIVE, _CLONE, _CLOEXEC, _EMPTY_PATH = -100, 0x8000, 1, os.O_
 _NEW_MOUNTS = 0x00020000
 
 
-def bind(runner: Runner, process: int | None, source: Path, target: str, *, node: str) -> None:
+def bind(runner: Runner, process: int | None, source: Path, target: str, *, node: str, hint: str) -> None:
     """Attach ``source`` at ``target`` in the mount namespace of ``process``.
 
     Raises:
@@ -27,7 +27,7 @@ def bind(runner: Runner, process: int | None, source: Path, target: str, *, node
         CommandError: the kernel refuses.
     """
     if process is None:
-        raise WrongStateError(f"Node {node} is not running.", hint="localk8s start")
+        raise WrongStateError(f"Node {node} is not running.", hint=hint)
     done = runner.run([sys.executable, __file__, str(process), str(source), target], check=False)
     if done.returncode != 0:
         why = done.stderr.strip().rpartition("\n")[2] or "the kernel refused"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from localk8s.model.errors import CommandError, PrerequisiteError
+from localk8s.model.hints import host_command
 from localk8s.model.node import Completed, Input
 
 _GRACE = 5.0
@@ -311,4 +312,4 @@ def _end_with(parent: int) -> Callable[[], None]:
 
 
 def _missing(program: str) -> PrerequisiteError:
-    return PrerequisiteError(f"{program} is not installed on this host.", hint="localk8s doctor")
+    return PrerequisiteError(f"{program} is not installed on this host.", hint=host_command("doctor"))

@@ -24,6 +24,7 @@ from typing import Any
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.hints import command, host_command
 from localk8s.model.names import node_name
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
@@ -84,14 +85,16 @@ class FakeDriver:
         """What the knob says is lacking."""
         lacks = self._knobs.get("LOCALK8S_FAKE_LACKS")
         if lacks:
-            return (Finding(Severity.ERROR, lacks, f"There is not enough {lacks} for {spec.nodes} nodes.", "localk8s doctor"),)
+            return (
+                Finding(Severity.ERROR, lacks, f"There is not enough {lacks} for {spec.nodes} nodes.", host_command("doctor")),
+            )
         return (Finding(Severity.OK, "fake", "Nothing is needed."),)
 
     def complete(self, spec: ClusterSpec) -> ClusterSpec:
         """Fill in the version; the only option is ``colour``."""
         unknown = sorted(set(spec.options) - {"colour"})
         if unknown:
-            raise UsageError(f"The fake driver has no option {unknown[0]}.", hint="localk8s start --help")
+            raise UsageError(f"The fake driver has no option {unknown[0]}.", hint=host_command("start", "--help"))
         return dataclasses.replace(spec, kubernetes_version=spec.kubernetes_version or VERSION)
 
     def changes(self, recorded: ClusterSpec, wanted: ClusterSpec) -> tuple[Change, ...]:
@@ -167,14 +170,14 @@ class FakeDriver:
     def kubeconfig(self, spec: ClusterSpec) -> str:
         """One that points at a port nobody listens on, or at ``LOCALK8S_FAKE_PORT``."""
         if self._load(spec.name) is None:
-            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint="localk8s start")
+            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint=command("start", cluster=spec.name))
         return _KUBECONFIG.format(port=self._knobs.get("LOCALK8S_FAKE_PORT", "1"), token=f"token-of-{spec.name}")
 
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """Files of clusters without a record."""
         lost = sorted({path.stem for path in self._directory.glob("*.json")} - set(known))
         return tuple(
-            Finding(Severity.WARNING, "leftovers", f'Leftovers of cluster "{name}".', f"localk8s delete -c {name} --yes")
+            Finding(Severity.WARNING, "leftovers", f'Leftovers of cluster "{name}".', command("delete", cluster=name))
             for name in lost
         )
 
@@ -194,7 +197,7 @@ class FakeDriver:
         if node not in known:
             raise NotFoundError(f"There is no node {node}.")
         if state["state"] != "running":
-            raise WrongStateError("No control plane runs.", hint="localk8s start")
+            raise WrongStateError("No control plane runs.", hint=command("start", cluster=spec.name))
         with report.step("node", f"removing {node}") as step:
             self._misbehave("drain")
             gone = [*state.get("gone", []), int(known[node].address.rpartition(".")[2]) - 9]
@@ -235,7 +238,7 @@ class FakeDriver:
         if key in self._knobs.get("LOCALK8S_FAKE_FAIL", "").split(","):
             raise Localk8sError(f"The fake driver failed at {key}, as it was told to.")
         if key == self._knobs.get("LOCALK8S_FAKE_PARTIAL"):
-            partial = Localk8sError(f"The fake driver came as far as {key}, as it was told to.", hint="localk8s start")
+            partial = Localk8sError(f"The fake driver came as far as {key}, as it was told to.", hint=host_command("start"))
             partial.resumable = True
             raise partial
         if self._knobs.get("LOCALK8S_FAKE_BUG") == key:

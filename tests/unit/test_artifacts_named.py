@@ -90,7 +90,7 @@ def test_another_version_than_asked_is_refused_with_the_command_that_works(tmp_p
     place = programs(tmp_path / "a b", "v1.30.2")
     with pytest.raises(UsageError, match=r"holds Kubernetes v1\.30\.2, not v1\.36\.3") as caught:
         take(tmp_path, place)
-    assert caught.value.hint == f"localk8s start --artifacts '{place}' --kubernetes-version v1.30.2"
+    assert caught.value.hint == "--kubernetes-version 1.30.2"
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

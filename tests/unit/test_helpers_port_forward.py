@@ -26,6 +26,7 @@ from localk8s.helpers.port_forward_targets import (
 )
 from localk8s.kube.streams import Frame, Frames, FrameType, Headers, control_frame, data_frame
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import Correction
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,9 @@ def test_targets(text: str, kind: Kind) -> None:
 def test_no_targets(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_target(text)
-    parse_target(caught.value.hint.split()[2])
+    assert isinstance(caught.value.hint, Correction)
+    assert caught.value.hint.wrong == text
+    parse_target(caught.value.hint)
 
 
 @pytest.mark.parametrize(

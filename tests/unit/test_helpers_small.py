@@ -50,7 +50,7 @@ def test_ingress_hosts_that_can_stand_in_a_table() -> None:
 def test_hosts_are_written_whole_for_everybody_to_read(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("old\n")
-    write_hosts(path, "new\n", HostRunner(), can_ask=False)
+    write_hosts(path, "new\n", HostRunner(), can_ask=False, hint="localk8s hosts --apply")
     assert path.read_text() == "new\n"
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -61,7 +61,7 @@ def test_hosts_of_root_are_not_touched_without_a_way_to_ask(tmp_path: Path, monk
 
     monkeypatch.setattr("localk8s.helpers.hosts.write_atomic", refuse)
     with pytest.raises(PrerequisiteError, match="root") as caught:
-        write_hosts(tmp_path / "hosts", "new\n", HostRunner(), can_ask=False)
+        write_hosts(tmp_path / "hosts", "new\n", HostRunner(), can_ask=False, hint="localk8s hosts --apply")
     assert caught.value.hint.startswith("sudo localk8s hosts")
 
 

@@ -51,7 +51,7 @@ def test_a_clock_before_it_is_said_with_both_instants() -> None:
 def test_a_clock_after_it_leaves_a_new_cluster_only() -> None:
     with pytest.raises(WrongStateError, match="ended at 2036-11-2") as error:
         validity.check_clock(AUTHORITY, "t", datetime(2037, 1, 1, tzinfo=UTC))
-    assert "localk8s delete -c t --yes" in error.value.hint
+    assert "localk8s delete -c t && localk8s start -c t" in error.value.hint
 
 
 @pytest.mark.parametrize(

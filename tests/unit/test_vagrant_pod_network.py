@@ -95,7 +95,7 @@ def test_what_is_no_manifest_is_one_sentence_with_the_way_to_one(tmp_path: Path,
     file.write_text(text)
     with pytest.raises(UsageError, match="The file is no manifest of flannel") as caught:
         pod_network.read_manifest(PodNetwork.FLANNEL, str(file))
-    assert caught.value.hint.startswith("curl -fLO https://") and "&& localk8s start --driver vagrant" in caught.value.hint
+    assert caught.value.hint.startswith("curl -fLO https://") and "&& --driver-option cni-manifest=" in caught.value.hint
 
 
 def test_a_manifest_has_to_be_given_and_is_kept_by_its_absolute_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_without_a_network_it_is_refused_before_anything_boots(
     found = [finding for finding in build(context(tmp_path)).check(wish) if finding.severity is Severity.ERROR]
     assert [finding.subject for finding in found] == (["pod network"] if refused else [])
     if refused:
-        assert found[0].fix == "localk8s start --driver vagrant --cni bridge"
+        assert found[0].fix == "--cni bridge"
 
 
 def test_the_command_line_says_it_in_one_sentence(door: Door) -> None:

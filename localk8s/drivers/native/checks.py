@@ -12,6 +12,7 @@ from localk8s.drivers.native import host_checks
 from localk8s.drivers.native.cluster import find_hierarchies, offered_by
 from localk8s.drivers.native.plan import LINK_PREFIX, identify
 from localk8s.model.errors import Localk8sError
+from localk8s.model.hints import as_root, command, host_command, instead
 from localk8s.model.quantities import GIB, format_size
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import Finding, Severity
@@ -53,31 +54,33 @@ def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
     """Findings about platform, privileges, tools, control groups, memory, disk and addresses."""
     facts = context.host.facts()
     if facts.platform != "linux":
-        return (Finding(Severity.ERROR, "native", "The native driver needs Linux.", "localk8s start --driver minikube"),)
-    findings = [_privilege(facts.root), _tools(), _groups(find_hierarchies(), spec)]
+        return (Finding(Severity.ERROR, "native", "The native driver needs Linux.", instead("--driver", "minikube")),)
+    findings = [_privilege(facts.root, spec.name), _tools(), _groups(find_hierarchies(), spec)]
     findings += host_checks.look(context.runner)
     findings += _memory(spec, facts.memory_total, facts.memory_available)
     if spec.size.cpus is not None and spec.size.cpus > facts.cpus:
         message = f"{spec.size.cpus} CPUs for each node are more than this host has ({facts.cpus})."
-        findings.append(Finding(Severity.ERROR, "cpus", message, f"localk8s start --cpus {facts.cpus}"))
+        findings.append(Finding(Severity.ERROR, "cpus", message, instead("--cpus", str(facts.cpus))))
     if facts.disk_free < 2 * GIB:
         message = f"Only {format_size(facts.disk_free)} of disk are free where clusters are kept."
         findings.append(Finding(Severity.ERROR, "disk", message))
     return (*findings, *disk_findings(spec, facts))
 
 
-def _privilege(root: bool) -> Finding:
+def _privilege(root: bool, cluster: str) -> Finding:
     if root:
         return Finding(Severity.OK, "privileges", "This is root.")
     message = "The native driver makes namespaces, mounts and links: it needs root."
-    return Finding(Severity.ERROR, "privileges", message, "sudo localk8s start")
+    return Finding(Severity.ERROR, "privileges", message, as_root(command("start", cluster=cluster)))
 
 
 def _tools() -> Finding:
     missing = missing_tools()
     if not missing:
         return Finding(Severity.OK, "tools", "Every program that a native cluster needs of this host is there.")
-    return Finding(Severity.ERROR, "tools", f"Not installed: {', '.join(missing)}.", "localk8s setup --driver native")
+    return Finding(
+        Severity.ERROR, "tools", f"Not installed: {', '.join(missing)}.", host_command("setup", "--driver", "native")
+    )
 
 
 def _groups(hierarchies: tuple[Hierarchy, ...], spec: ClusterSpec) -> Finding:
@@ -111,11 +114,11 @@ def _memory(spec: ClusterSpec, total: int, available: int) -> list[Finding]:
     has = f"this host has ({format_size(total)}, {format_size(available)} free)"
     if asked < LEAST_CONTROL_PLANE_MEMORY:
         message = f"{format_size(asked)} of memory are too little for a control plane."
-        return [Finding(Severity.ERROR, "memory", message, "localk8s start --memory 1g")]
+        return [Finding(Severity.ERROR, "memory", message, instead("--memory", "1g"))]
     if asked > total:
         nodes = f"each of {spec.nodes} node{'s' if spec.nodes > 1 else ''}"
         message = f"{format_size(asked)} of memory for {nodes} is more than {has}."
-        return [Finding(Severity.ERROR, "memory", message, f"localk8s start --memory {max(1, available // GIB // 2)}g")]
+        return [Finding(Severity.ERROR, "memory", message, instead("--memory", f"{max(1, available // GIB // 2)}g"))]
     if asked * spec.nodes > available:
         message = f"{spec.nodes} x {format_size(asked)} of memory are more than {has}; bounds are no reservations."
         return [Finding(Severity.WARNING, "memory", message)]
@@ -128,7 +131,7 @@ def leftovers(known: Sequence[str], context: DriverContext) -> tuple[Finding, ..
     for directory in sorted(context.directory.glob("*/")):
         if directory.name not in known:
             message = f'Leftovers of cluster "{directory.name}" ({directory}).'
-            found.append(Finding(Severity.WARNING, "leftovers", message, f"localk8s delete -c {directory.name} --yes"))
+            found.append(Finding(Severity.WARNING, "leftovers", message, command("delete", cluster=directory.name)))
     try:
         bridges = links_called(context.runner, f"{LINK_PREFIX}-")
     except Localk8sError:

@@ -37,6 +37,7 @@ from localk8s.drivers.native.plan import ClusterPlan, NodePlan
 from localk8s.drivers.native.storage import ClusterDirectory, prepare_disk
 from localk8s.kubeadm.parameters import API_PORT, KubeadmParameters, Reservation
 from localk8s.model.errors import WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.quantities import MIB
 from localk8s.model.spec import ClusterSpec
 from localk8s.system.cgroups import ControlGroup, Hierarchy, parse_hierarchies
@@ -76,13 +77,15 @@ class NativeCluster:
 
     def node(self, plan: NodePlan) -> NativeNode:
         """The node of ``plan``."""
-        return NativeNode(plan, ControlGroup(self.hierarchies, f"{self.plan.cgroup}/{plan.name}"), self.runner)
+        return NativeNode(plan, ControlGroup(self.hierarchies, f"{self.plan.cgroup}/{plan.name}"), self.runner, self.spec.name)
 
     def parameters(self, facts: HostFacts) -> KubeadmParameters:
         """What kubeadm's phases need to know."""
         version = self.spec.kubernetes_version
         if version is None:
-            raise WrongStateError(f'Cluster "{self.spec.name}" has no version yet.', hint="localk8s start")
+            raise WrongStateError(
+                f'Cluster "{self.spec.name}" has no version yet.', hint=command("start", cluster=self.spec.name)
+            )
         return KubeadmParameters(
             cluster=self.spec.name,
             version=version,

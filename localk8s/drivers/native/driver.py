@@ -27,6 +27,7 @@ from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.hints import command, host_command, instead
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_change
@@ -80,11 +81,9 @@ class NativeDriver:
         """Fill in the version; refuse options that this driver does not have."""
         if spec.options:
             name = sorted(spec.options)[0]
-            raise UsageError(f"The native driver has no option {name}.", hint="localk8s start --help")
+            raise UsageError(f"The native driver has no option {name}.", hint=host_command("start", "--help"))
         if spec.control_planes != 1:
-            raise UsageError(
-                "The native driver has one control plane.", hint="localk8s start --driver vagrant --control-planes 3 --nodes 3"
-            )
+            raise UsageError("The native driver has one control plane.", hint=instead("--driver", "vagrant"))
         if spec.kubernetes_version is not None:
             return spec
         return replace(spec, kubernetes_version=self._context.artifacts.newest_version(spec.artifacts))
@@ -163,7 +162,9 @@ class NativeDriver:
         try:
             return self._cluster(spec).control_plane.read(ADMIN_CONF).decode()
         except NotFoundError as exc:
-            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint="localk8s start") from exc
+            raise WrongStateError(
+                f'Cluster "{spec.name}" has no kubeconfig yet.', hint=command("start", cluster=spec.name)
+            ) from exc
 
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """Directories, links and control groups of clusters without a record."""
@@ -253,7 +254,7 @@ class NativeDriver:
     def mount(self, spec: ClusterSpec, node: str, source: Path, target: str) -> None:
         """See ``SupportsMount``."""
         found = next(each for each in self._cluster(spec).nodes if each.name == node)
-        namespaces.bind(self._runner, found.process(), source, target, node=node)
+        namespaces.bind(self._runner, found.process(), source, target, node=node, hint=command("start", cluster=spec.name))
 
     def unmount(self, spec: ClusterSpec, node: str, target: str) -> None:
         """See ``SupportsMount``."""

@@ -12,11 +12,11 @@ from localk8s.kube.readiness import node_state
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm.parameters import ADMIN_CONF, API_PORT
 from localk8s.model.errors import Localk8sError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
 
 API_LIMIT = 1.5
 """Seconds that the API server has to answer."""
-_BACK = "localk8s start brings it back"
 
 
 def inspect(cluster: NativeCluster) -> ClusterStatus:
@@ -45,7 +45,7 @@ def _judge(nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...]) -> ClusterSt
 def _status(
     cluster: NativeCluster, state: ClusterState, nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...] = ()
 ) -> ClusterStatus:
-    reasons += tuple(f"{node.name}: {node.reason}" for node in nodes if node.reason and node.reason != _BACK)
+    reasons += tuple(f"{node.name}: {node.reason}" for node in nodes if node.reason and node.reason != _back(cluster))
     return ClusterStatus(
         name=cluster.spec.name,
         driver="native",
@@ -60,23 +60,30 @@ def _status(
 def _api_nodes(cluster: NativeCluster) -> dict[str, Any]:
     if not has_bridge(cluster.plan.bridge):
         # The cluster may have been started in another network namespace: nothing is asked by this one's uplink.
-        raise WrongStateError("its bridge is not in this network.", hint="localk8s start")
+        raise WrongStateError("its bridge is not in this network.", hint=command("start", cluster=cluster.spec.name))
     text = cluster.control_plane.read(ADMIN_CONF).decode()
     items = RestClient.from_kubeconfig(text, timeout=API_LIMIT).get("/api/v1/nodes")["items"]
     return {item["metadata"]["name"]: item for item in items}
 
 
+def _back(cluster: NativeCluster) -> str:
+    return f"{command('start', cluster=cluster.spec.name)} brings it back"
+
+
 def _off(cluster: NativeCluster, node: NativeNode) -> NodeStatus:
-    return NodeStatus(node.name, node.role, NodeState.STOPPED, node.address, cluster.spec.size, _BACK)
+    return NodeStatus(node.name, node.role, NodeState.STOPPED, node.address, cluster.spec.size, _back(cluster))
 
 
 def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: dict[str, Any] | None) -> NodeStatus:
     state, reason = NodeState.UNKNOWN, ""
     down = down_services(process) if process is not None else ()
     if process is None:
-        state, reason = NodeState.STOPPED, f"the node is off: {_BACK}"
+        state, reason = NodeState.STOPPED, f"the node is off: {_back(cluster)}"
     elif down:
-        state, reason = NodeState.BROKEN, f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running: {_BACK}"
+        state, reason = (
+            NodeState.BROKEN,
+            f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running: {_back(cluster)}",
+        )
     elif found is None:
         reason = "the API cannot be asked"
     elif node.name not in found:

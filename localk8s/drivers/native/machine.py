@@ -15,6 +15,7 @@ from pathlib import Path
 
 from localk8s.drivers.native.plan import NodePlan
 from localk8s.model.errors import CommandError, NotFoundError, WaitTimeoutError, WrongStateError
+from localk8s.model.hints import command, host_command
 from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 from localk8s.system.cgroups import ControlGroup
@@ -41,12 +42,14 @@ class NativeNode:
         plan: its name, address and role.
         group: its control group.
         runner: runs commands on the host.
+        cluster: the name of its cluster, for hints.
     """
 
-    def __init__(self, plan: NodePlan, group: ControlGroup, runner: HostRunner) -> None:
+    def __init__(self, plan: NodePlan, group: ControlGroup, runner: HostRunner, cluster: str) -> None:
         self.plan = plan
         self.group = group
         self._host = runner
+        self._cluster = cluster
 
     @property
     def name(self) -> str:
@@ -202,7 +205,7 @@ class NativeNode:
     def _running(self) -> int:
         process = self.process()
         if process is None:
-            raise WrongStateError(f"Node {self.name} is not running.", hint="localk8s start")
+            raise WrongStateError(f"Node {self.name} is not running.", hint=command("start", cluster=self._cluster))
         return process
 
     def _enter(self) -> list[str]:
@@ -231,7 +234,9 @@ def boot_failure(name: str, log: Path) -> CommandError:
     """The error of a node that did not come up."""
     text = log.read_text(errors="replace") if log.exists() else ""
     last = next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
-    return CommandError(["node-init.sh"], None, "", text, message=f"Node {name} did not boot: {last}", hint="localk8s doctor")
+    return CommandError(
+        ["node-init.sh"], None, "", text, message=f"Node {name} did not boot: {last}", hint=host_command("doctor")
+    )
 
 
 def _command(process: int) -> str:

@@ -17,6 +17,7 @@ from localk8s.kubeadm import machines as kubeadm
 from localk8s.kubeadm import phases
 from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.progress import Reporter
 from localk8s.model.status import NodeRole
 from localk8s.system.host import Host
@@ -35,7 +36,9 @@ def find(cluster: NativeCluster, name: str) -> NativeNode:
     for node in cluster.nodes:
         if node.name == name:
             return node
-    raise NotFoundError(f'Cluster "{cluster.spec.name}" has no node {name!r}.', hint="localk8s node list")
+    raise NotFoundError(
+        f'Cluster "{cluster.spec.name}" has no node {name!r}.', hint=command("node list", cluster=cluster.spec.name)
+    )
 
 
 def remove(cluster: NativeCluster, node: NativeNode, report: Reporter) -> None:
@@ -46,10 +49,13 @@ def remove(cluster: NativeCluster, node: NativeNode, report: Reporter) -> None:
         WrongStateError: the control plane is off.
     """
     if node.role is NodeRole.CONTROL_PLANE:
-        raise UsageError(f"{node.name} is the only control plane: without it there is no cluster.", hint="localk8s delete")
+        raise UsageError(
+            f"{node.name} is the only control plane: without it there is no cluster.",
+            hint=command("delete", cluster=cluster.spec.name),
+        )
     first = cluster.control_plane
     if first.process() is None:
-        raise WrongStateError("The control plane of the cluster is off.", hint="localk8s start")
+        raise WrongStateError("The control plane of the cluster is off.", hint=command("start", cluster=cluster.spec.name))
     with report.step("drain", f"draining {node.name}") as step:
         if node.process() is not None:
             kubeadm.drain(first, node.name)
@@ -105,7 +111,7 @@ def switch_on(cluster: NativeCluster, node: NativeNode, artifacts: Artifacts, ho
         network.run_batch(cluster.runner, routes)
         step.finish_as(f"booted {node.name}")
     if node.role is NodeRole.WORKER and not phases.has_joined(node):
-        raise WrongStateError(f"{node.name} has never joined its cluster.", hint="localk8s start")
+        raise WrongStateError(f"{node.name} has never joined its cluster.", hint=command("start", cluster=cluster.spec.name))
     with report.step("ready", f"waiting for {node.name}") as step:
         text = cluster.control_plane.read(ADMIN_CONF).decode()
         with contextlib.closing(RestClient.from_kubeconfig(text, timeout=10)) as client:

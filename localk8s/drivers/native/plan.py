@@ -15,6 +15,7 @@ from typing import Any
 from localk8s.drivers.cluster_ranges import decode_ranges, encode_ranges, first_free
 from localk8s.kubeadm.parameters import ClusterNetwork
 from localk8s.model.errors import PrerequisiteError
+from localk8s.model.hints import host_command
 from localk8s.model.names import node_name
 from localk8s.model.status import NodeRole
 
@@ -117,7 +118,7 @@ def choose_network(taken: Iterable[IPv4Network]) -> ClusterNetwork:
         return found
     raise PrerequisiteError(
         "Every address range that localk8s uses (10.83.0.0/16, 10.100.0.0 to 10.219.255.255) is taken on this host.",
-        hint="localk8s doctor",
+        hint=host_command("doctor"),
     )
 
 

@@ -28,6 +28,7 @@ from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import phases, validity
 from localk8s.kubeadm.parameters import ADMIN_CONF, PKI, PROXY_CONF, JoinTicket, KubeadmParameters
 from localk8s.model.errors import CommandError, KubernetesError
+from localk8s.model.hints import command
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.status import NodeRole
 from localk8s.model.versions import KubernetesVersion
@@ -142,7 +143,7 @@ def import_images(node: NativeNode, images: Sequence[Image]) -> None:
         done = node.run([CTR, "-n", "k8s.io", "images", "list", "-q"], check=False, timeout=10)
         return "." + done.stdout if done.returncode == 0 else None
 
-    there = wait_until(listed, what=f"containerd on {node.name}", timeout=60, hint="localk8s logs")[1:].split()
+    there = wait_until(listed, what=f"containerd on {node.name}", timeout=60)[1:].split()
     for image in images:
         if image.reference not in there:
             node.run([CTR, "-n", "k8s.io", "images", "import", "-"], input=image.archive.read_bytes(), timeout=300)
@@ -239,7 +240,7 @@ def _insist(call: Callable[[], object], what: str, timeout: float) -> None:
             raise
         return True
 
-    wait_until(accepted, what=what, timeout=timeout, hint="localk8s logs")
+    wait_until(accepted, what=what, timeout=timeout)
 
 
 def join_workers(bringing: Bringing, workers: Sequence[NativeNode], client: RestClient, pool: ThreadPoolExecutor) -> None:
@@ -269,6 +270,7 @@ def join_detached(node: NativeNode, parameters: KubeadmParameters, ticket: JoinT
     line = shlex.join(["kubeadm", *phases.join_arguments(("preflight",))])
     script = f"rm -f {code}; (setsid sh -c '{line}; echo $? >{code}; rm -f {phases.JOIN_CONFIG}' >{log} 2>&1 </dev/null &)"
     node.run(["sh", "-c", script])
+    logs = command("logs", node.name, cluster=parameters.cluster)
 
     def joined() -> bool:
         if phases.has_joined(node):
@@ -278,10 +280,10 @@ def join_detached(node: NativeNode, parameters: KubeadmParameters, ticket: JoinT
             said = node.run(["cat", log], check=False).stdout
             last = phases.complaint(said)
             message = f"kubeadm join failed on node {node.name}: {last}"
-            raise CommandError(["kubeadm", "join"], int(ended), said, message=message, hint="localk8s logs")
+            raise CommandError(["kubeadm", "join"], int(ended), said, message=message, hint=logs)
         return False
 
-    wait_until(joined, what=f"node {node.name} to join", timeout=180, interval=0.1, hint="localk8s logs")
+    wait_until(joined, what=f"node {node.name} to join", timeout=180, interval=0.1, hint=logs)
 
 
 def joinable(client: RestClient, parameters: KubeadmParameters, ticket: JoinTicket) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeTools
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan, decode_plan, encode_plan
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
+from localk8s.model.hints import command, host_command
 from localk8s.model.node import Runner
 from localk8s.system.files import write_atomic
 
@@ -79,7 +80,7 @@ class ClusterDirectory:
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise Localk8sError(
                 f'What the native driver keeps of cluster "{self.path.name}" cannot be read ({self.plan_file}).',
-                hint=f"localk8s delete -c {self.path.name} --yes",
+                hint=command("delete", cluster=self.path.name),
                 details=str(exc),
             ) from exc
 
@@ -163,6 +164,6 @@ def prepare_disk(runner: Runner, image: Path, size: int | None) -> None:
     except CommandError as exc:
         partial.unlink(missing_ok=True)
         raise Localk8sError(
-            f"The node's disk could not be made: {exc.message}", hint="localk8s doctor", details=exc.details
+            f"The node's disk could not be made: {exc.message}", hint=host_command("doctor"), details=exc.details
         ) from exc
     partial.rename(image)

@@ -18,6 +18,7 @@ from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries
 from localk8s.drivers.vagrant import box_files
 from localk8s.drivers.vagrant.node_files import PROGRAMS, File
 from localk8s.model.errors import CommandError, NotSupportedError, PrerequisiteError
+from localk8s.model.hints import as_root, host_command
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion
 from localk8s.system.files import write_atomic
@@ -82,7 +83,7 @@ class BoxBuilder:
         if provider not in PROVIDERS:
             raise NotSupportedError(
                 f"localk8s builds boxes for {' and '.join(PROVIDERS)}, not for {provider}.",
-                hint="localk8s box build --provider lxc",
+                hint=host_command("box build", "--provider", "lxc"),
             )
         binaries = self._artifacts.kubernetes(version, named, step)
         images = self._artifacts.images(binaries, ROLES, step)
@@ -196,7 +197,7 @@ class BoxBuilder:
                 exc.stdout,
                 exc.stderr,
                 message=f"The box cannot be built: {program}: {last}",
-                hint="localk8s doctor",
+                hint=host_command("doctor"),
             ) from exc
 
 
@@ -274,7 +275,7 @@ def _need_root() -> None:
     if not is_root():
         raise PrerequisiteError(
             "Building a box needs root: it makes a system's files with their owners.",
-            hint="sudo localk8s box build --provider lxc",
+            hint=as_root(host_command("box build", "--provider", "lxc")),
         )
 
 

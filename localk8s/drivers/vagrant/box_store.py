@@ -10,6 +10,7 @@ from pathlib import Path
 from localk8s.drivers.machines import MachineBox
 from localk8s.drivers.vagrant.box import PROVIDERS, BuiltBox, is_whole
 from localk8s.model.errors import Localk8sError, NotFoundError
+from localk8s.model.hints import host_command
 from localk8s.model.node import Runner
 from localk8s.model.versions import KubernetesVersion, parse_kubernetes_version
 from localk8s.system.locks import exclusive
@@ -51,7 +52,7 @@ def remove(directory: Path, names: Sequence[str], runner: Runner) -> None:
     for name in names:
         if name not in known:
             there = ", ".join(known) or "none"
-            raise NotFoundError(f"There is no box {name!r}: there are {there}.", hint="localk8s box list")
+            raise NotFoundError(f"There is no box {name!r}: there are {there}.", hint=host_command("box list"))
     doomed = [known[name] for name in names] or [path for path in directory.glob("*-*") if path.is_dir()]
     if not doomed:
         return

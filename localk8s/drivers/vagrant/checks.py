@@ -12,7 +12,7 @@ from localk8s.drivers.vagrant.cluster import cluster_directory, identity
 from localk8s.drivers.vagrant.options import Options, has_service, read_options
 from localk8s.drivers.vagrant.plan import PREFIX
 from localk8s.model.errors import Localk8sError, NotSupportedError, PrerequisiteError
-from localk8s.model.hints import command
+from localk8s.model.hints import as_root, command, host_command, instead
 from localk8s.model.quantities import GIB, MIB, format_size
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec
 from localk8s.model.status import Finding, Severity
@@ -48,7 +48,7 @@ def setup_commands(provider: str) -> tuple[tuple[str, ...], ...]:
 def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
     """Findings about Vagrant, the provider, privileges, memory, processors and disk."""
     facts = context.host.facts()
-    setup = "localk8s setup --driver vagrant"
+    setup = host_command("setup", "--driver", "vagrant")
     if not find_program("vagrant"):
         return (Finding(Severity.ERROR, "vagrant", "Vagrant is not installed on this host.", setup),)
     try:
@@ -57,22 +57,22 @@ def check(spec: ClusterSpec, context: DriverContext) -> tuple[Finding, ...]:
         return (Finding(Severity.ERROR, "vagrant", exc.message, exc.hint),)
     except Localk8sError as exc:
         return (Finding(Severity.ERROR, "options", exc.message, exc.hint),)
-    findings = [Finding(Severity.OK, "vagrant", "Vagrant is installed."), *_provider(options, facts, setup)]
+    findings = [Finding(Severity.OK, "vagrant", "Vagrant is installed."), *_provider(options, facts, setup, spec.name)]
     findings += _pod_network(options, facts, context)
     if not cluster_directory(context, spec.name).exists():
         findings += _memory(spec, options, facts)
         findings += _disk(spec, options, facts)
     if spec.size.cpus is not None and spec.size.cpus > facts.cpus:
         message = f"{spec.size.cpus} CPUs for each machine are more than this host has ({facts.cpus})."
-        findings.append(Finding(Severity.ERROR, "cpus", message, f"localk8s start --driver vagrant --cpus {facts.cpus}"))
+        findings.append(Finding(Severity.ERROR, "cpus", message, instead("--cpus", str(facts.cpus))))
     return tuple(findings)
 
 
-def _provider(options: Options, facts: HostFacts, setup: str) -> list[Finding]:
+def _provider(options: Options, facts: HostFacts, setup: str, cluster: str) -> list[Finding]:
     provider = options.provider
     if facts.platform not in provider.platforms:
         message = f"{provider.title} does not run on this platform ({facts.platform})."
-        return [Finding(Severity.ERROR, "provider", message, "localk8s start --driver minikube")]
+        return [Finding(Severity.ERROR, "provider", message, instead("--driver", "minikube"))]
     needed = PROGRAMS.get(provider.name, (provider.program,)) if options.builds_box else (provider.program,)
     missing = [program for program in needed if not find_program(program)]
     if missing:
@@ -84,11 +84,13 @@ def _provider(options: Options, facts: HostFacts, setup: str) -> list[Finding]:
     found = [Finding(Severity.OK, "provider", f"{provider.title} is installed.")]
     if options.builds_box and not facts.root:
         message = f"Machines of {provider.title} are made from a box built here, which needs root."
-        found.append(Finding(Severity.ERROR, "privileges", message, "sudo localk8s start --driver vagrant"))
+        found.append(
+            Finding(Severity.ERROR, "privileges", message, as_root(command("start", "--driver", "vagrant", cluster=cluster)))
+        )
     stock = None if options.builds_box or options.box else provider.stock
     if stock is not None and facts.architecture not in stock.architectures:
         message = f"There is no stock box for {provider.title} on {facts.architecture}."
-        found.append(Finding(Severity.ERROR, "box", message, "localk8s start --driver-option box=NAME"))
+        found.append(Finding(Severity.ERROR, "box", message, instead("--driver-option", "box=NAME")))
     return found
 
 
@@ -97,7 +99,7 @@ def _pod_network(options: Options, facts: HostFacts, context: DriverContext) -> 
     if not options.cni.foreign or facts.platform != "linux" or has_uplink(context.runner):
         return []
     message = f"The images of {options.cni.value} come from a registry, and this host has no network; bridge needs none."
-    return [Finding(Severity.ERROR, "pod network", message, "localk8s start --driver vagrant --cni bridge")]
+    return [Finding(Severity.ERROR, "pod network", message, instead("--cni", "bridge"))]
 
 
 def _memory(spec: ClusterSpec, options: Options, facts: HostFacts) -> list[Finding]:
@@ -106,17 +108,17 @@ def _memory(spec: ClusterSpec, options: Options, facts: HostFacts) -> list[Findi
         return []
     if each < LEAST_CONTROL_PLANE_MEMORY and options.provider.virtual_machines:
         message = f"{format_size(each)} of memory are too little for a machine with a control plane."
-        return [Finding(Severity.ERROR, "memory", message, "localk8s start --driver vagrant --memory 2g")]
+        return [Finding(Severity.ERROR, "memory", message, instead("--memory", "2g"))]
     if each < GIB:
         message = f"{format_size(each)} of memory are too little for a control plane."
-        return [Finding(Severity.ERROR, "memory", message, "localk8s start --driver vagrant --memory 1g")]
+        return [Finding(Severity.ERROR, "memory", message, instead("--memory", "1g"))]
     total = each * spec.nodes
     has = f"this host has ({format_size(facts.memory_total)}, {format_size(facts.memory_available)} free)"
     asked = f"{spec.nodes} x {format_size(each)} of memory"
     most = facts.memory_available if options.provider.virtual_machines else facts.memory_total
     if total > most:
         fits = max(1, facts.memory_available // spec.nodes // GIB)
-        fix = f"localk8s start --driver vagrant --nodes {spec.nodes} --memory {fits}g"
+        fix = instead("--memory", f"{fits}g")
         return [Finding(Severity.ERROR, "memory", f"{asked} are more than {has}.", fix)]
     if total > facts.memory_available:
         return [Finding(Severity.WARNING, "memory", f"{asked} are more than {has}; bounds are no reservations.")]
@@ -164,7 +166,7 @@ def leftovers(known: Sequence[str], context: DriverContext) -> tuple[Finding, ..
         own[f"{PREFIX}-{identity(context, directory.name)}"] = directory.name
         if directory.name not in known:
             message = f'Leftovers of cluster "{directory.name}" ({directory}).'
-            found.append(Finding(Severity.WARNING, "leftovers", message, f"localk8s delete -c {directory.name} --yes"))
+            found.append(Finding(Severity.WARNING, "leftovers", message, command("delete", cluster=directory.name)))
     mine = {f"{PREFIX}-{identity(context, name)}" for name in known}
     for bridge in links_called(context.runner, f"{PREFIX}-"):
         if bridge not in own and bridge not in mine:

@@ -23,6 +23,7 @@ from localk8s.drivers.vagrant.machine_readable import (
     shorten,
 )
 from localk8s.model.errors import CommandError, PrerequisiteError
+from localk8s.model.hints import host_command
 from localk8s.system.process import HostRunner
 
 _PATIENCE = 60.0
@@ -165,7 +166,7 @@ class VagrantClient:
             PrerequisiteError: it is not installed.
         """
         if shutil.which("vagrant") is None:
-            raise PrerequisiteError("Vagrant is not installed on this host.", hint="localk8s setup --driver vagrant")
+            raise PrerequisiteError("Vagrant is not installed on this host.", hint=host_command("setup", "--driver", "vagrant"))
         try:
             done = self._runner.run(
                 ["vagrant", *arguments], env=self._environment, cwd=self._directory, timeout=timeout, patience=_PATIENCE,
@@ -189,7 +190,7 @@ def _translated(arguments: Sequence[str], error: CommandError) -> VagrantError:
     else:
         reason = error_reason(error.stdout) or shorten(error.stderr) or shorten(error.stdout) or "it gave no reason"
     message = f"vagrant {arguments[0]} failed: {reason}"
-    return VagrantError(error, machines, message if message.endswith((".", "?", "!")) else f"{message}.", "localk8s logs")
+    return VagrantError(error, machines, message if message.endswith((".", "?", "!")) else f"{message}.", "")
 
 
 def _make(client: VagrantClient) -> _Verbs:

@@ -26,6 +26,7 @@ from localk8s.drivers.vagrant.providers import Provider, find_provider
 from localk8s.drivers.vagrant.vagrantfile import Box, HostTraits, render_vagrantfile
 from localk8s.kubeadm.parameters import KubeadmParameters, Reservation
 from localk8s.model.errors import NotFoundError, WrongStateError
+from localk8s.model.hints import command, host_command
 from localk8s.model.quantities import MIB
 from localk8s.model.spec import ClusterSpec
 from localk8s.system.files import write_atomic
@@ -92,7 +93,9 @@ class VagrantCluster:
         """What kubeadm is told."""
         version = self.spec.kubernetes_version
         if version is None:
-            raise WrongStateError(f'Cluster "{self.spec.name}" has no Kubernetes version yet.', hint="localk8s start")
+            raise WrongStateError(
+                f'Cluster "{self.spec.name}" has no Kubernetes version yet.', hint=command("start", cluster=self.spec.name)
+            )
         machines = self.provider.virtual_machines
         names = {"127.0.0.1", "localhost", str(self.plan.endpoint)}
         names |= {str(self.plan.machine(index).address) for index in self.plan.control_planes}
@@ -134,7 +137,7 @@ class VagrantCluster:
             return Box(self.options.box, self.options.box_version)
         stock = self.provider.stock
         if stock is None:
-            raise WrongStateError("The cluster has no box yet.", hint="localk8s start")
+            raise WrongStateError("The cluster has no box yet.", hint=command("start", cluster=self.spec.name))
         return Box(stock.name, stock.version)
 
     @cached_property
@@ -193,7 +196,7 @@ class VagrantCluster:
         """
         entry = self.entries().get(machine.name)
         if entry is None:
-            raise NotFoundError(f"Node {machine.name} was never booted.", hint="localk8s start")
+            raise NotFoundError(f"Node {machine.name} was never booted.", hint=command("start", cluster=self.spec.name))
         return SshNode(
             machine.name,
             machine.role,
@@ -202,6 +205,7 @@ class VagrantCluster:
             self.context.runner,
             socket_directory(self.plan.identity),
             slowness=self.slowness,
+            hint=command("start", cluster=self.spec.name),
         )
 
     @property
@@ -287,7 +291,7 @@ def load_plan(context: DriverContext, name: str) -> ClusterPlan:
     try:
         return decode_plan((cluster_directory(context, name) / "plan.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise NotFoundError(f'There is no vagrant cluster "{name}".', hint="localk8s list") from exc
+        raise NotFoundError(f'There is no vagrant cluster "{name}".', hint=host_command("list")) from exc
 
 
 def load(context: DriverContext, spec: ClusterSpec) -> VagrantCluster:

@@ -20,6 +20,7 @@ from localk8s.drivers.vagrant.options import detect_provider, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network
 from localk8s.drivers.vagrant.services import Services
 from localk8s.model.errors import ConfigError, NotFoundError, NotSupportedError, UsageError, WrongStateError
+from localk8s.model.hints import command, host_command, instead
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
 from localk8s.model.quantities import format_change
@@ -79,11 +80,11 @@ class VagrantDriver(Services):
         wished = self._wished(spec)
         options = read_options(wished)
         if spec.nodes > MOST_MACHINES:
-            raise UsageError(f"{spec.nodes} machines are more than {MOST_MACHINES}.", hint="localk8s start --nodes 3")
+            raise UsageError(f"{spec.nodes} machines are more than {MOST_MACHINES}.", hint=instead("--nodes", "3"))
         if spec.control_planes == 2 and not cluster_directory(self._context, spec.name).exists():
             raise UsageError(
                 "Two control planes are worse than one: etcd stops when either is lost.",
-                hint="localk8s start --control-planes 3",
+                hint=instead("--control-planes", "3"),
             )
         checks.refuse_disk(spec, options)
         size = NodeSize(
@@ -104,7 +105,8 @@ class VagrantDriver(Services):
         found = []
         if wanted.nodes != recorded.nodes:
             grows = wanted.nodes > recorded.nodes
-            reason = "" if grows else "which machine has to go must be said: localk8s node delete NAME"
+            gone = command("node delete", "NODE", cluster=recorded.name)
+            reason = "" if grows else f"which machine has to go must be said: {gone}"
             found.append(Change("nodes", str(recorded.nodes), str(wanted.nodes), live=grows, reason=reason))
         if recorded.size.disk is not None and wanted.size.disk is None:  # promised by an older localk8s, never held
             found.append(Change("disk-size", *format_change(recorded.size.disk, None), live=True))
@@ -161,7 +163,7 @@ class VagrantDriver(Services):
         except NotFoundError:
             content = ""
         if not content:
-            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint="localk8s start")
+            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint=command("start", cluster=spec.name))
         return content
 
     def kubectl(self, spec: ClusterSpec) -> Path | None:
@@ -224,7 +226,9 @@ class VagrantDriver(Services):
             box = box_store.with_version(self._context.layout.boxes, plan.provider, spec.kubernetes_version)
             if box is None:
                 made = f"with Kubernetes {spec.kubernetes_version} for {plan.provider}"
-                raise WrongStateError(f"There is no box {made} yet.", hint=f"localk8s box build --provider {plan.provider}")
+                raise WrongStateError(
+                    f"There is no box {made} yet.", hint=host_command("box build", "--provider", plan.provider)
+                )
             plan = replace(plan, box=box.key)
         return VagrantCluster(self._context, spec, plan).render()
 
@@ -253,7 +257,9 @@ class VagrantDriver(Services):
         """See ``SupportsInventory``."""
         cluster = load(self._context, spec)
         if not cluster.entries():
-            raise WrongStateError(f'No machine of cluster "{spec.name}" was ever booted.', hint="localk8s start")
+            raise WrongStateError(
+                f'No machine of cluster "{spec.name}" was ever booted.', hint=command("start", cluster=spec.name)
+            )
         return render_inventory(cluster.plan, cluster.entries())
 
     def setup_commands(self) -> tuple[tuple[str, ...], ...]:
@@ -276,7 +282,9 @@ class VagrantDriver(Services):
         try:
             read_options({"provider": "lxc", **settings})
         except UsageError as exc:
-            raise ConfigError(f"The section vagrant of the configuration: {exc.message}", hint="localk8s config view") from exc
+            raise ConfigError(
+                f"The section vagrant of the configuration: {exc.message}", hint=host_command("config view")
+            ) from exc
         return {**settings, **spec.options}
 
     def _plan(self, spec: ClusterSpec) -> ClusterPlan:
@@ -307,7 +315,7 @@ class VagrantDriver(Services):
         if plan.balanced and not options.provider.static_address:
             raise NotSupportedError(
                 f"{options.provider.title} gives machines their addresses, so control planes cannot share one.",
-                hint="localk8s start --control-planes 1",
+                hint=instead("--control-planes", "1"),
             )
         return plan.grown(spec.nodes)
 

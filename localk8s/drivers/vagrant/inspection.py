@@ -14,6 +14,7 @@ from localk8s.kube.readiness import judge_node
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm.parameters import API_PORT
 from localk8s.model.errors import Localk8sError
+from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
 
 KUBELET_PORT = 10250
@@ -21,7 +22,6 @@ _API_LIMIT = 1.2
 _PORT_LIMIT = 0.5
 _FRESH = timedelta(seconds=60)
 """An older word of a kubelet (it reports every 5 s) does not count: yesterday's Ready is no Ready."""
-_BACK = "localk8s start brings it back"
 
 
 def inspect(cluster: VagrantCluster, now: datetime | None = None) -> ClusterStatus:
@@ -63,10 +63,14 @@ def _without_machines(cluster: VagrantCluster) -> ClusterStatus:
     return _status(cluster, ClusterState.BROKEN if gone else ClusterState.STOPPED, nodes)
 
 
+def _back(cluster: VagrantCluster) -> str:
+    return f"{command('start', cluster=cluster.spec.name)} brings it back"
+
+
 def _off(cluster: VagrantCluster, machine: Machine) -> tuple[NodeState, str]:
     if cluster.exists(machine):
         return NodeState.STOPPED, ""
-    return NodeState.BROKEN, "its machine is gone; localk8s start makes it again"
+    return NodeState.BROKEN, f"its machine is gone; {command('start', cluster=cluster.spec.name)} makes it again"
 
 
 def _node(
@@ -79,14 +83,14 @@ def _node(
 ) -> NodeStatus:
     if not up:
         state, reason = _off(cluster, machine)
-        return _status_of(cluster, machine, state, reason or f"its machine is off; {_BACK}")
+        return _status_of(cluster, machine, state, reason or f"its machine is off; {_back(cluster)}")
     if found is None:
         return _status_of(cluster, machine, NodeState.UNKNOWN, "the API does not answer")
     node = found.get(machine.name)
     if node is None:
-        return _status_of(cluster, machine, NodeState.NOT_READY, f"it has not joined; {_BACK}")
+        return _status_of(cluster, machine, NodeState.NOT_READY, f"it has not joined; {_back(cluster)}")
     if not kubelet:
-        return _status_of(cluster, machine, NodeState.BROKEN, f"kubelet is not running; {_BACK}")
+        return _status_of(cluster, machine, NodeState.BROKEN, f"kubelet is not running; {_back(cluster)}")
     judged = judge_node(node, heard_since=since)
     return _status_of(cluster, machine, NodeState.READY if judged else NodeState.NOT_READY, judged.reason)
 

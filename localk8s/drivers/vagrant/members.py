@@ -16,6 +16,7 @@ from localk8s.kube.readiness import wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm import machines as kubeadm
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
 from localk8s.model.status import NodeState
@@ -34,7 +35,10 @@ def find(cluster: VagrantCluster, name: str) -> Machine:
     machine = cluster.plan.named(name)
     if machine is None:
         known = ", ".join(machine.name for machine in cluster.plan.machines)
-        raise NotFoundError(f'Cluster "{cluster.spec.name}" has no node {name!r}: it has {known}.', hint="localk8s node list")
+        raise NotFoundError(
+            f'Cluster "{cluster.spec.name}" has no node {name!r}: it has {known}.',
+            hint=command("node list", cluster=cluster.spec.name),
+        )
     return machine
 
 
@@ -62,7 +66,7 @@ def remove(cluster: VagrantCluster, machine: Machine, report: Reporter) -> None:
     if cluster.plan.control_planes == (machine.index,):
         raise UsageError(
             f"{machine.name} is the only control plane: without it there is no cluster.",
-            hint=f"localk8s delete -c {cluster.spec.name} --yes",
+            hint=command("delete", cluster=cluster.spec.name),
         )
     first = _other_control_plane(cluster, machine)
     running = cluster.exists(machine) and recipe.listens(machine)
@@ -93,7 +97,7 @@ def _other_control_plane(cluster: VagrantCluster, machine: Machine) -> Node:
             node = cluster.node(other)
             if kubeadm.is_control_plane(node):
                 return node
-    raise WrongStateError("No control plane of the cluster runs.", hint="localk8s start")
+    raise WrongStateError("No control plane of the cluster runs.", hint=command("start", cluster=cluster.spec.name))
 
 
 def switch_off(cluster: VagrantCluster, machines: Sequence[Machine]) -> None:
@@ -110,7 +114,7 @@ def switch_off(cluster: VagrantCluster, machines: Sequence[Machine]) -> None:
         states = cluster.client.states()
         return all(machine_state(states.get(name, "not_created")) in _GONE for name in names)
 
-    wait_until(off, what="the machines to be off", timeout=limit, interval=0.2, hint="localk8s stop")
+    wait_until(off, what="the machines to be off", timeout=limit, interval=0.2, hint=command("stop", cluster=cluster.spec.name))
 
 
 def switch_on(cluster: VagrantCluster, machine: Machine, report: Reporter) -> None:

@@ -54,6 +54,7 @@ class SshNode:
         sockets: Path,
         *,
         slowness: float = 1.0,
+        hint: str = "",
     ) -> None:
         self._name = name
         self._role = role
@@ -62,6 +63,7 @@ class SshNode:
         self._host = runner
         self._sockets = sockets
         self._slowness = slowness
+        self._hint = hint
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class SshNode:
         if (result := take_exit_code(done, tuple(argv), mark)) is not None:
             return result
         message = f"Node {self._name} cannot be reached by ssh{_why(done.stderr)}."
-        raise CommandError(argv, None, done.stdout, done.stderr, message=message, hint="localk8s start", unanswered=True)
+        raise CommandError(argv, None, done.stdout, done.stderr, message=message, hint=self._hint, unanswered=True)
 
     def shell(self, argv: Sequence[str] = ()) -> int:
         """Run ``argv``, or a login shell, on this terminal."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from localk8s.drivers.vagrant.providers import PROVIDERS, Provider, find_provider
 from localk8s.model.errors import PrerequisiteError, UsageError
+from localk8s.model.hints import host_command, instead
 
 KNOWN = ("box", "box-version", "cni", "cni-manifest", "emulate", "provider")
 
@@ -62,26 +63,26 @@ def read_options(options: Mapping[str, str]) -> Options:
         if key not in KNOWN:
             raise UsageError(
                 f"The vagrant driver has no option {key!r}: it has {', '.join(KNOWN)}.",
-                hint="localk8s start --driver vagrant --driver-option provider=lxc",
+                hint=host_command("start", "--help"),
             )
     emulate = options.get("emulate", "no")
     if emulate not in ("yes", "no"):
-        raise UsageError(f"emulate={emulate!r} is neither yes nor no.", hint="localk8s start --driver-option emulate=yes")
+        raise UsageError(f"emulate={emulate!r} is neither yes nor no.", hint=instead("emulate=yes", of=f"emulate={emulate}"))
     if options.get("box-version") and not options.get("box"):
-        raise UsageError("box-version without box says nothing.", hint="localk8s start --driver-option box=bento/debian-12")
+        raise UsageError("box-version without box says nothing.", hint="add --driver-option box=bento/debian-12")
     try:
         cni = PodNetwork(options.get("cni", PodNetwork.BRIDGE.value))
     except ValueError:
         known = ", ".join(PodNetwork)
         raise UsageError(
             f"{options['cni']!r} is no pod network that localk8s knows: there are {known}.",
-            hint="localk8s start --driver vagrant --cni bridge",
+            hint=instead("--cni", "bridge"),
         ) from None
     manifest = options.get("cni-manifest", "")
     if manifest and not cni.foreign:
         raise UsageError(
             f"cni-manifest goes with flannel or calico, not with {cni.value}.",
-            hint="localk8s start --driver vagrant --cni none",
+            hint=instead("--cni", "flannel"),
         )
     name = options.get("provider") or detect_provider()
     box, version = options.get("box", ""), options.get("box-version", "")
@@ -105,7 +106,8 @@ def detect_provider(platform: str | None = None) -> str:
     there = [each for each in PROVIDERS.values() if platform in each.platforms and shutil.which(each.program)]
     if not there:
         raise PrerequisiteError(
-            "No machine provider that Vagrant could use is installed on this host.", hint="localk8s setup --driver vagrant"
+            "No machine provider that Vagrant could use is installed on this host.",
+            hint=host_command("setup", "--driver", "vagrant"),
         )
     return next((each for each in there if has_service(each)), there[0]).name
 

@@ -16,6 +16,7 @@ from typing import Any
 from localk8s.drivers.cluster_ranges import decode_ranges, encode_ranges, first_free
 from localk8s.kubeadm.parameters import API_PORT, ClusterNetwork
 from localk8s.model.errors import PrerequisiteError
+from localk8s.model.hints import host_command
 from localk8s.model.names import node_name
 from localk8s.model.status import NodeRole
 
@@ -168,7 +169,7 @@ def choose_network(taken: Iterable[IPv4Network], provider: str) -> ClusterNetwor
     span = "192.168.56.0/21" if provider == "virtualbox" else "192.168.56.0/21 and 10.84.0.0/21"
     raise PrerequisiteError(
         f"Every address range for machines ({span}) or pods (10.220.0.0 to 10.251.255.255) is taken on this host.",
-        hint="localk8s list",
+        hint=host_command("list"),
     )
 
 

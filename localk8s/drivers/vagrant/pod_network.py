@@ -16,6 +16,7 @@ from typing import Any
 from localk8s.drivers.vagrant.options import PodNetwork
 from localk8s.kubeadm.parameters import ClusterNetwork
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 
 MANIFEST = "cni-manifest"
 """The option that names the file."""
@@ -43,11 +44,10 @@ RELEASES: Mapping[PodNetwork, Release] = {
 
 
 def how_to_get(network: PodNetwork) -> str:
-    """A command line that fetches the manifest and starts with it."""
+    """A command line that fetches the manifest, and the option that names it."""
     release = RELEASES[network]
     file = release.url.rpartition("/")[2]
-    start = ["localk8s", "start", "--driver", "vagrant", "--cni", network.value, "--driver-option", f"{MANIFEST}={file}"]
-    return f"{shlex.join(['curl', '-fLO', release.url])} && {shlex.join(start)}"
+    return instead("--driver-option", f"{MANIFEST}={file}", after=shlex.join(["curl", "-fLO", release.url]))
 
 
 def read_manifest(network: PodNetwork, path: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from localk8s.model.errors import UsageError
+from localk8s.model.hints import instead
 from localk8s.model.status import NodeState
 
 _STATES: Mapping[str, NodeState] = {
@@ -101,7 +102,7 @@ def find_provider(name: str) -> Provider:
         known = ", ".join(sorted(PROVIDERS))
         raise UsageError(
             f"Vagrant provider {name!r} is not known to localk8s: there are {known}.",
-            hint="localk8s start --driver vagrant --provider libvirt",
+            hint=instead("--provider", "libvirt"),
         ) from None
 
 

@@ -40,7 +40,7 @@ def ensure_library(node: SshNode) -> None:
         last = exc.details.strip().rpartition("\n")[2] or exc.message
         raise PrerequisiteError(
             f"Node {node.name} has no Python that runs localk8s's own programs: {last}",
-            hint=f"localk8s ssh {node.name} -- apt-get install --yes python3",
+            hint="install python3 on the node",
         ) from exc
 
 

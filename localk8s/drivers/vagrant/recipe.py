@@ -30,6 +30,7 @@ from localk8s.kubeadm import validity
 from localk8s.kubeadm.parameters import ADMIN_CONF, PKI
 from localk8s.kubeadm.phases import has_joined, read_secret, write_init_config
 from localk8s.model.errors import CommandError, Localk8sError, WaitTimeoutError, WrongStateError
+from localk8s.model.hints import command
 from localk8s.model.progress import Reporter, Step
 from localk8s.system.wait import Pending, wait_until
 
@@ -146,7 +147,7 @@ def _boot_error(cluster: VagrantCluster, missing: Sequence[Machine], error: Vagr
     down = [machine.name for machine in lost]
     who = ", ".join(down) or "the machines"
     reason = "; ".join(dict.fromkeys(error.machines.values())) or error.message
-    message, again = f"{who} did not boot: {reason.rstrip('.')}.", f"localk8s start -c {cluster.spec.name}"
+    message, again = f"{who} did not boot: {reason.rstrip('.')}.", command("start", cluster=cluster.spec.name)
     if not down or len(down) == len(cluster.plan.machines):
         return VagrantError(error, error.machines, message, again)
     return PartialBootError(error, down, f"{message} The others go on without.", again)
@@ -207,7 +208,7 @@ def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
         if cluster.kubeconfig:
             raise WrongStateError(
                 f'The control plane of cluster "{cluster.spec.name}" is gone with its machine, and all data with it.',
-                hint=f"localk8s delete -c {cluster.spec.name} --yes",
+                hint=command("delete", cluster=cluster.spec.name),
             )
         with report.step("init", "starting the control plane") as step:
             kubeadm.init(planes[0], cluster.parameters)
@@ -334,7 +335,13 @@ def add_dns(cluster: VagrantCluster, first: SshNode) -> None:
             raise Pending(exc.message.rstrip(".")) from exc
         return True
 
-    wait_until(accepted, what="cluster DNS to be accepted", timeout=_ACCEPT_LIMIT, interval=1.0, hint="localk8s start")
+    wait_until(
+        accepted,
+        what="cluster DNS to be accepted",
+        timeout=_ACCEPT_LIMIT,
+        interval=1.0,
+        hint=command("start", cluster=cluster.spec.name),
+    )
 
 
 def wait_for_dns(cluster: VagrantCluster, node: SshNode, limit: float) -> None:
@@ -349,7 +356,13 @@ def wait_for_dns(cluster: VagrantCluster, node: SshNode, limit: float) -> None:
             raise Pending((done.stdout.strip().splitlines() or ["no answer"])[-1])
         return True
 
-    wait_until(answers, what=f"cluster DNS on {node.name}", timeout=limit, interval=0.3, hint="localk8s status")
+    wait_until(
+        answers,
+        what=f"cluster DNS on {node.name}",
+        timeout=limit,
+        interval=0.3,
+        hint=command("status", cluster=cluster.spec.name),
+    )
 
 
 def power_off(cluster: VagrantCluster, machines: Sequence[Machine], limit: float) -> tuple[Machine, ...]:

@@ -13,6 +13,7 @@ from localk8s.drivers.vagrant import host_network, recipe
 from localk8s.drivers.vagrant.checks import find_program
 from localk8s.drivers.vagrant.cluster import VagrantCluster
 from localk8s.model.errors import Localk8sError
+from localk8s.model.hints import command
 from localk8s.model.node import Runner
 
 LXC_CONTAINERS = Path("/var/lib/lxc")
@@ -41,7 +42,7 @@ def remove(cluster: VagrantCluster) -> None:
     if left:
         raise Localk8sError(
             f"Not everything could be removed: {', '.join(left)} ({'; '.join(troubles) or 'no reason known'}).",
-            hint=f"localk8s delete -c {cluster.spec.name} --yes",
+            hint=command("delete", cluster=cluster.spec.name),
         )
 
 

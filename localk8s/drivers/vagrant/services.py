@@ -6,7 +6,6 @@ Owns the units and the mounts; must not know what the programs are. Part of the 
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
@@ -18,6 +17,7 @@ from localk8s.drivers.vagrant.node import SshNode, unpack
 from localk8s.drivers.vagrant.node_files import File
 from localk8s.drivers.vagrant.python_library import LIBRARY, PYTHON, ensure_library
 from localk8s.model.errors import CommandError, NotSupportedError, WrongStateError
+from localk8s.model.hints import command, host_command
 from localk8s.model.node import Node
 from localk8s.model.progress import Step
 from localk8s.model.spec import ClusterSpec
@@ -129,17 +129,17 @@ class Services:
         self._insist_shared_kernel(cluster, node)
         container = machine.identifier
         done = self._context.runner.run(["lxc-info", "--name", container, "--pid", "--no-humanize"], check=False)
-        process = done.stdout.strip()
+        process, back = done.stdout.strip(), command("start", cluster=spec.name)
         if done.returncode != 0 or not process.isdecimal() or int(process) <= 0:
-            raise WrongStateError(f"Node {node} is not running.", hint="localk8s start")
+            raise WrongStateError(f"Node {node} is not running.", hint=back)
         if self._is_mounted(cluster.node(machine), target):
             raise CommandError(
                 ("mount",),
                 None,
                 message=f"Something is mounted at {target} on node {node} already.",
-                hint=f"localk8s mount --remove {shlex.quote(target)}",
+                hint=command("mount", "--remove", target, cluster=spec.name),
             )
-        namespaces.bind(self._context.runner, int(process), source, target, node=node)
+        namespaces.bind(self._context.runner, int(process), source, target, node=node, hint=back)
 
     def unmount(self, spec: ClusterSpec, node: str, target: str) -> None:
         """See ``SupportsMount``."""
@@ -159,5 +159,5 @@ class Services:
         if cluster.provider.virtual_machines:
             raise NotSupportedError(
                 f"{node} is a virtual machine: directories of this host cannot be mounted in it while it runs.",
-                hint="localk8s cp --help",
+                hint=host_command("cp", "--help"),
             )

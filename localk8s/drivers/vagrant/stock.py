@@ -15,6 +15,7 @@ from localk8s.drivers.vagrant.cluster import VagrantCluster
 from localk8s.drivers.vagrant.node import SshNode, unpack
 from localk8s.drivers.vagrant.node_files import PACKAGES, PROGRAMS, static_files
 from localk8s.model.errors import CommandError, WrongStateError
+from localk8s.model.hints import command, instead
 from localk8s.model.progress import Step
 
 _MARK = "/etc/localk8s/provisioned"
@@ -47,7 +48,9 @@ def provision(cluster: VagrantCluster, node: SshNode, step: Step) -> None:
     """
     version = cluster.spec.kubernetes_version
     if version is None:
-        raise WrongStateError(f'Cluster "{cluster.spec.name}" has no Kubernetes version yet.', hint="localk8s start")
+        raise WrongStateError(
+            f'Cluster "{cluster.spec.name}" has no Kubernetes version yet.', hint=command("start", cluster=cluster.spec.name)
+        )
     done = node.run(["cat", _MARK], check=False)
     if done.returncode == 0 and done.stdout.strip() == str(version):
         return
@@ -78,7 +81,7 @@ def _install(node: SshNode) -> None:
             exc.stdout,
             exc.stderr,
             message=f"Packages cannot be installed on {node.name}: {last.removeprefix('E: ')}",
-            hint="localk8s start --driver vagrant --driver-option provider=libvirt",
+            hint=instead("--provider", "libvirt"),
         ) from exc
 
 
