@@ -193,6 +193,7 @@ def _create(installation: Installation, plan: Plan, driver: Driver, options: Sta
         raise
     except (Localk8sError, OSError) as exc:
         if isinstance(exc, Localk8sError) and exc.resumable:
+            exc.hint = exc.hint or command("start", cluster=spec.name)
             raise
         if options.keep_on_failure:
             report.warn(f"What was made of it is kept; to clear it: {command('delete', cluster=spec.name)}")

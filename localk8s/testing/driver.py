@@ -238,7 +238,7 @@ class FakeDriver:
         if key in self._knobs.get("LOCALK8S_FAKE_FAIL", "").split(","):
             raise Localk8sError(f"The fake driver failed at {key}, as it was told to.")
         if key == self._knobs.get("LOCALK8S_FAKE_PARTIAL"):
-            partial = Localk8sError(f"The fake driver came as far as {key}, as it was told to.", hint=host_command("start"))
+            partial = Localk8sError(f"The fake driver came as far as {key}, as it was told to.")
             partial.resumable = True
             raise partial
         if self._knobs.get("LOCALK8S_FAKE_BUG") == key:
