@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from localk8s.model.errors import PrerequisiteError
+from localk8s.model.hints import host_command
 from localk8s.model.quantities import format_size
 
 PERIOD = 100_000
@@ -79,18 +80,20 @@ def _enforce(
     goal = f"{what} cannot be {'lifted' if wanted is None else f'set to {shown}'}"
     there = [(directory, way) for directory in directories for way in ways if (directory / way.writes[-1][0]).exists()]
     if not there and wanted is not None:
-        raise PrerequisiteError(f"{goal}: {_why_missing(directories, controller)}.", hint="localk8s doctor")
+        raise PrerequisiteError(f"{goal}: {_why_missing(directories, controller)}.", hint=host_command("doctor"))
     for directory, way in there:
         try:
             for name, content in way.writes:
                 (directory / name).write_text(content)
             held = way.read(directory)
         except (OSError, ValueError, ArithmeticError) as exc:
-            raise PrerequisiteError(f"{goal} ({directory / way.writes[-1][0]}: {_why(exc)}).", hint="localk8s doctor") from exc
+            raise PrerequisiteError(
+                f"{goal} ({directory / way.writes[-1][0]}: {_why(exc)}).", hint=host_command("doctor")
+            ) from exc
         if held != wanted:
             has = "no bound" if held is None else f"{held.normalize():f}"
             raise PrerequisiteError(
-                f"{goal}: the kernel holds {has} ({directory / way.writes[-1][0]}).", hint="localk8s doctor"
+                f"{goal}: the kernel holds {has} ({directory / way.writes[-1][0]}).", hint=host_command("doctor")
             )
 
 

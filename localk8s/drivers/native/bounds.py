@@ -6,7 +6,7 @@ import os
 
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.model.errors import PrerequisiteError
-from localk8s.model.hints import command
+from localk8s.model.hints import command, host_command
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import ClusterSpec
 
@@ -47,5 +47,5 @@ def check_disk(held: int, asked: int, *, of: str) -> None:
     """
     if not _LEAST_SHARE * asked <= held <= asked:
         raise PrerequisiteError(
-            f"The disk of {of} is not {format_size(asked)}: the kernel counts {format_size(held)}.", hint="localk8s doctor"
+            f"The disk of {of} is not {format_size(asked)}: the kernel counts {format_size(held)}.", hint=host_command("doctor")
         )
