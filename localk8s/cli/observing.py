@@ -110,9 +110,9 @@ def _table(usage: Usage, *, pods: bool) -> str:
 
 def _cells(cpu: float | None, cpu_total: float, memory: int | None, memory_total: int) -> tuple[str, str, str, str]:
     return (
-        "-" if cpu is None else f"{cpu * 1000:.0f}m",
+        "unknown" if cpu is None else f"{cpu * 1000:.0f}m",
         bar(cpu / cpu_total) if cpu is not None and cpu_total else "",
-        "-" if memory is None else format_size(memory),
+        "unknown" if memory is None else format_size(memory),
         bar(memory / memory_total) if memory is not None and memory_total else "",
     )
 

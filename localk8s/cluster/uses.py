@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from localk8s.drivers.base import Feature, SupportsDashboard
+from localk8s.drivers.base import Feature, SupportsDashboard, SupportsNodeFigures
 from localk8s.model.errors import KubernetesError, NotSupportedError, WrongStateError
 from localk8s.model.hints import command
 from localk8s.model.status import ClusterState
 
 if TYPE_CHECKING:
-    from localk8s.drivers.base import Driver
+    from localk8s.drivers.base import Driver, NodeFigures
     from localk8s.helpers.hosts import HostEntry
     from localk8s.helpers.pod_logs import LogFollower, LogLine
     from localk8s.helpers.port_forward import PortForward
@@ -226,7 +227,7 @@ class Uses:
         copy(parse_place(source), parse_place(target), self.node)
 
     def top(self) -> Usage:
-        """What nodes and pods use now, from the kubelets.
+        """What nodes and pods use now, from the kubelets; of a node that its kubelet does not measure, what the kernel counts.
 
         Raises:
             NotFoundError: there is no such cluster.
@@ -235,7 +236,7 @@ class Uses:
         from localk8s.helpers.top import look
 
         with self._asked() as client:
-            return look(client)
+            return look(client, self.spec.size, self._figures_of())
 
     def pod_logs(
         self, target: str = "", *, selector: str = "", namespace: str = "default", lines: int = 50
@@ -304,10 +305,17 @@ class Uses:
             return
         with self._asked(lasting=True) as client, contextlib.ExitStack() as stack:
             if ui == BUILT_IN:
-                page = serve_dashboard(client, title=self.name, nodes=self._addresses(), routes=routes, port=port)
+                page = serve_dashboard(
+                    client, title=self.name, nodes=self._addresses(), routes=routes, port=port,
+                    size=self.spec.size, figures_of=self._figures_of(),
+                )  # fmt: skip
             else:
                 page = forward_installed(client, ui, direct=routes, port=port)
             yield stack.enter_context(page)
+
+    def _figures_of(self) -> Callable[[str], NodeFigures | None] | None:
+        driver = self._driver
+        return partial(driver.node_figures, self.spec) if isinstance(driver, SupportsNodeFigures) else None
 
     def _addresses(self) -> tuple[str, ...]:
         """One node's address: node ports answer on each."""

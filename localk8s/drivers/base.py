@@ -276,6 +276,24 @@ class SupportsLogs(Protocol):
         """The last ``lines`` lines of each component's log on ``node``, each under a line ``==> COMPONENT <==``."""
 
 
+@dataclass(frozen=True, slots=True)
+class NodeFigures:
+    """What a whole node has used and uses, as the kernel counts it."""
+
+    cpu_seconds: float
+    """Processor time since the node booted."""
+    memory: int
+    """Bytes of the working set: without what could be dropped at once."""
+
+
+@runtime_checkable
+class SupportsNodeFigures(Protocol):
+    """What a node uses can be read beside its kubelet."""
+
+    def node_figures(self, spec: ClusterSpec, node: str) -> NodeFigures | None:
+        """The figures now; None while the node is off or the kernel does not count."""
+
+
 @runtime_checkable
 class SupportsContainerd(Protocol):
     """The nodes' runtime is containerd, reached on every node by its own tool (``Feature.IMAGES``)."""

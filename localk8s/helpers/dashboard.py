@@ -18,10 +18,12 @@ from localk8s.helpers.dashboard_rows import service_rows
 from localk8s.helpers.dashboard_state import DashboardState
 from localk8s.helpers.dashboard_web import build_app
 from localk8s.helpers.port_forward_targets import Kind, PortPair, Target
+from localk8s.helpers.top import FiguresOf
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import NotFoundError, PrerequisiteError, UsageError, WaitTimeoutError
 from localk8s.model.hints import instead
+from localk8s.model.spec import NodeSize
 
 if TYPE_CHECKING:
     import uvicorn
@@ -40,7 +42,16 @@ _START = 10.0
 
 
 @contextlib.contextmanager
-def serve_dashboard(client: RestClient, *, title: str, nodes: tuple[str, ...], routes: bool, port: int = 0) -> Iterator[str]:
+def serve_dashboard(
+    client: RestClient,
+    *,
+    title: str,
+    nodes: tuple[str, ...],
+    routes: bool,
+    port: int = 0,
+    size: NodeSize,
+    figures_of: FiguresOf | None = None,
+) -> Iterator[str]:
     """The built-in page, while the block runs.
 
     Args:
@@ -49,6 +60,8 @@ def serve_dashboard(client: RestClient, *, title: str, nodes: tuple[str, ...], r
         nodes: addresses of nodes, for the addresses of services.
         routes: whether this host reaches cluster addresses by itself.
         port: 0 for any that is free.
+        size: the bounds of each node.
+        figures_of: see ``top.look``.
 
     Yields:
         the address to open, with its token.
@@ -63,7 +76,8 @@ def serve_dashboard(client: RestClient, *, title: str, nodes: tuple[str, ...], r
         number: int = listening.getsockname()[1]
         token = secrets.token_urlsafe(24)
         loop = asyncio.new_event_loop()
-        with DashboardState(client, service_rows(nodes, routes=routes), loop) as state:
+        row = service_rows(nodes, routes=routes)
+        with DashboardState(client, row, loop, size=size, figures_of=figures_of) as state:
             app = build_app(state, client, title=title, token=token, port=number)
             config = uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", ws="none", http="h11", timeout_graceful_shutdown=1

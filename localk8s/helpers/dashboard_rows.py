@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from localk8s.helpers.services import addresses_of
-from localk8s.helpers.top import Usage, quantity
+from localk8s.helpers.top import Usage, totals
+from localk8s.model.spec import NodeSize
 
 Row = dict[str, Any]
 Item = Mapping[str, Any]
@@ -24,8 +25,8 @@ def _base(item: Item) -> Row:
     }
 
 
-def node_row(node: Item) -> Row:
-    """A node."""
+def node_row(node: Item, size: NodeSize) -> Row:
+    """A node, with the processors and memory that it has: ``size``, where it is bounded."""
     status = node.get("status") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or []}
     ready = conditions.get("Ready", {})
@@ -35,7 +36,7 @@ def node_row(node: Item) -> Row:
     roles = sorted({key.removeprefix(prefix).replace("master", "control-plane") for key in labels if key.startswith(prefix)})
     cordoned = bool((node.get("spec") or {}).get("unschedulable"))
     state = "Ready" if ready.get("status") == "True" else "NotReady"
-    capacity = status.get("capacity") or {}
+    cpus, memory = totals(status.get("capacity") or {}, size)
     return {
         **_base(node),
         "status": ", ".join([state, *pressures, *(["cordoned"] if cordoned else [])]),
@@ -43,8 +44,8 @@ def node_row(node: Item) -> Row:
         "roles": ", ".join(roles) or "worker",
         "version": (status.get("nodeInfo") or {}).get("kubeletVersion", ""),
         "address": next((each["address"] for each in status.get("addresses") or [] if each["type"] == "InternalIP"), ""),
-        "cpu": quantity(capacity.get("cpu", "0")),
-        "memory": quantity(capacity.get("memory", "0")),
+        "cpu": cpus,
+        "memory": memory,
     }
 
 

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from localk8s.helpers import dashboard_rows as rows
-from localk8s.helpers.top import look
+from localk8s.helpers.top import FiguresOf, look
 from localk8s.kube.live_list import LiveList
 from localk8s.kube.paths import api_path
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError
+from localk8s.model.spec import NodeSize
 
 _GATHER = 0.1
 """Seconds in which changes are gathered into one message."""
@@ -55,15 +56,24 @@ class DashboardState:
         client: of the cluster's API.
         service_row: makes the row of a service.
         loop: where the listeners live.
+        size: the bounds of each node.
+        figures_of: see ``top.look``.
     """
 
     def __init__(
-        self, client: RestClient, service_row: Callable[[rows.Item], rows.Row], loop: asyncio.AbstractEventLoop
+        self,
+        client: RestClient,
+        service_row: Callable[[rows.Item], rows.Row],
+        loop: asyncio.AbstractEventLoop,
+        *,
+        size: NodeSize,
+        figures_of: FiguresOf | None = None,
     ) -> None:
+        self._size, self._figures_of = size, figures_of
         self._client = client
         self._loop = loop
         self._makers: Mapping[str, Callable[[rows.Item], rows.Row]] = {
-            "nodes": rows.node_row,
+            "nodes": lambda node: rows.node_row(node, size),
             "namespaces": rows.namespace_row,
             "pods": rows.pod_row,
             "services": service_row,
@@ -162,7 +172,7 @@ class DashboardState:
         while not self._closed.is_set():
             message: Message | None = None
             with contextlib.suppress(KubernetesError):  # the lists say what is the matter
-                message = rows.usage_message(look(self._client), time.time())
+                message = rows.usage_message(look(self._client, self._size, self._figures_of), time.time())
             trouble = next((each.trouble.message for each in self._lists if each.trouble is not None), "")
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._take_usage, message, trouble)

@@ -13,6 +13,7 @@ from pathlib import Path
 from localk8s.model.errors import Localk8sError, PrerequisiteError
 from localk8s.model.hints import host_command
 from localk8s.system.cgroup_bounds import bound_cpus, bound_memory
+from localk8s.system.cgroup_usage import cpu_seconds, working_set
 from localk8s.system.wait import wait_until
 
 
@@ -103,6 +104,12 @@ class ControlGroup:
         """
         bound_cpus(self.directories, cpus, of=of or self.path)
         bound_memory(self.directories, memory, of=of or self.path)
+
+    def usage(self) -> tuple[float, int] | None:
+        """Seconds of processor time used so far and bytes of memory in use; None where one is not counted."""
+        seconds = next(filter(None, (cpu_seconds(directory) for directory in self.directories)), None)
+        memory = next(filter(None, (working_set(directory) for directory in self.directories)), None)
+        return None if seconds is None or memory is None else (seconds, memory)
 
     def exists(self) -> bool:
         """Whether it is there in any hierarchy."""

@@ -14,6 +14,7 @@ from localk8s_door import RealDoor
 from web_workload import eventually, library, running
 
 from localk8s import Cluster
+from localk8s.helpers.top import measure
 
 pytestmark = pytest.mark.real
 TALKER = """\
@@ -61,7 +62,11 @@ def test_top_measures_nodes_and_pods(talking: Cluster, door: RealDoor) -> None:
     eventually(measured, 60)
     nodes = json.loads(door.do("top", "-o", "json"))["items"]
     assert [node["name"] for node in nodes] == ["default", "default-2"]
-    assert all(0 < node["memoryBytes"] < node["memoryTotalBytes"] for node in nodes)
+    assert all(0 < node["memoryBytes"] < node["memoryTotalBytes"] == 2 * 2**30 for node in nodes), "of the node, not the host"
+    measured_beside = talking._figures_of()
+    assert measured_beside is not None
+    cpu, memory = measure(lambda: measured_beside("default-2"))
+    assert cpu is not None and memory is not None and 0.5 < memory / nodes[1]["memoryBytes"] < 2
     table = door.do("top", "nodes", "--once")
     assert table.count("░") > 20
 

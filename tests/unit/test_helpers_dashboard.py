@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from localk8s.helpers.dashboard_state import DashboardState
 from localk8s.helpers.dashboard_web import build_app
 from localk8s.kube.endpoint import Endpoint
 from localk8s.kube.rest import RestClient
+from localk8s.model.spec import NodeSize
 from localk8s.system.environment import Environment
 
 TOKEN, PORT = "the-token", 8300
@@ -176,13 +178,15 @@ def test_other_rows() -> None:
             "capacity": {"cpu": "2", "memory": "1Gi"},
         },
     }
-    row = node_row(node)
+    row = node_row(node, NodeSize())
     assert (row["status"], row["good"], row["roles"], row["memory"]) == (
         "Ready, DiskPressure, cordoned",
         False,
         "control-plane",
         2**30,
     )
+    bounded = node_row(node, NodeSize(cpus=Decimal("1.5"), memory=2**29))
+    assert (bounded["cpu"], bounded["memory"]) == (1.5, 2**29), "its bound, not what the host has"
     template = {"spec": {"containers": [{"image": "i"}]}}
     daemon = {
         "kind": "DaemonSet",
@@ -202,7 +206,7 @@ def test_other_rows() -> None:
 
 def test_changes_are_gathered_and_the_last_word_counts() -> None:
     async def scenario() -> list[dict[str, Any]]:
-        state = DashboardState(RestClient(Endpoint("127.0.0.1", 1)), dict, asyncio.get_running_loop())
+        state = DashboardState(RestClient(Endpoint("127.0.0.1", 1)), dict, asyncio.get_running_loop(), size=NodeSize())
         said = []
         stream = state.listen()
         said.append(await anext(stream))

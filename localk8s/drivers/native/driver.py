@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
-from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeService, Tool
+from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeFigures, NodeService, Tool
 from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.host_fit import old_tools
 from localk8s.drivers.host_routes import taken_ranges
@@ -225,6 +225,12 @@ class NativeDriver:
             last = found.run(["tail", "-n", str(lines), f"{LOGS}/{service}/current"], check=False).stdout
             text += f"==> {service} <==\n{last}\n"
         return text
+
+    def node_figures(self, spec: ClusterSpec, node: str) -> NodeFigures | None:
+        """See ``SupportsNodeFigures``: what the node's control group has used."""
+        found = next((each for each in self._cluster(spec).nodes if each.name == node), None)
+        used = None if found is None or found.process() is None else found.group.usage()
+        return None if used is None else NodeFigures(*used)
 
     def containerd(self, spec: ClusterSpec) -> tuple[str, ...]:
         """See ``SupportsContainerd``."""
