@@ -11,7 +11,7 @@ ALONE := $(ROOT) unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
 PYTEST := $(CURDIR)/$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit fakes tools real test-vm test-minikube lint format bench docs setup clean
+.PHONY: help demo test unit fakes tools real test-vm test-minikube lint format mutants bench docs setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ format: $(READY) ## Lay the code out, mend what can be mended
 
 docs: $(READY) ## Write the generated parts of README.md
 	@$(BIN)/python scripts/docs.py
+
+mutants: $(READY) ## Change the code in a copy, one place at a time: tests have to notice (5 to 10 minutes) [ARGS='NAME …']
+	@$(CURDIR)/$(BIN)/python scripts/mutants.py $(ARGS)
 
 bench: setup tools ## Measure against the least that has to happen; writes the table into README.md
 	@$(ALONE) $(CURDIR)/$(BIN)/python scripts/bench.py $(ARGS)
