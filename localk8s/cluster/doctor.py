@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from localk8s.cluster import host_names
-from localk8s.cluster.plan import choose_driver, first_error
+from localk8s.cluster.choosing import choose_driver, first_error
 from localk8s.cluster.wish import Wish, new_spec
 from localk8s.drivers.base import Driver, SupportsInstall, SupportsPrepare, SupportsSetup
 from localk8s.model.errors import CommandError, Localk8sError, PrerequisiteError

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
+from localk8s.cluster.choosing import with_implied_driver
 from localk8s.cluster.leaving import try_to_finish_leaving
 from localk8s.cluster.plan import Action, Plan, plan_existing, plan_new
 from localk8s.cluster.user_kubeconfig import publish, withdraw
@@ -116,7 +117,7 @@ def _plan(installation: Installation, name: str, wish: Wish, report: Reporter) -
             step.finish_as("")  # the plan itself is told next
         return plan, driver
     driver = driver_of(installation, record.spec.driver, name)
-    return plan_existing(record, wish, driver), driver
+    return plan_existing(record, with_implied_driver(installation, wish, record.spec.driver), driver), driver
 
 
 def _finish_leaving(installation: Installation, name: str, report: Reporter) -> bool:

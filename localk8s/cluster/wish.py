@@ -221,8 +221,8 @@ def start_command(spec: ClusterSpec) -> str:
         arguments += ["--disk-size", size_argument(spec.size.disk or 0)]
     if spec.artifacts:
         arguments += ["--artifacts", spec.artifacts]
-    elif spec.kubernetes_version:
-        arguments += ["--kubernetes-version", str(spec.kubernetes_version)]
+    if spec.kubernetes_version:
+        arguments += ["--kubernetes-version", str(spec.kubernetes_version).removeprefix("v")]
     for key, value in sorted(spec.options.items()):
         arguments += ["--driver-option", f"{key}={value}"]
     return command("start", *arguments, cluster=spec.name)

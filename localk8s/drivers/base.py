@@ -70,6 +70,8 @@ class DriverInfo:
     platforms: frozenset[str]
     """Values of ``sys.platform`` on which it can work."""
     tools: tuple[Tool, ...] = ()
+    options: frozenset[str] = frozenset()
+    """What only this driver has of ``ClusterSpec.options``: asked for, it chooses the driver."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ class FakeDriver:
             }
         ),
         platforms=frozenset({"linux", "darwin", "win32"}),
+        options=frozenset({"colour"}),
     )
 
     def __init__(self, directory: Path, knobs: Mapping[str, str] | None = None) -> None:

@@ -95,7 +95,7 @@ def test_any_words(door: Door, command: str, words: list[str]) -> None:
         ("start", "--artifacts", "~nobody-has-this-name/x"),
         ("start", "--driver-option", "novalue"),
         ("start", "--driver-option", "unknown=1"),
-        ("start", "--vm-driver", "kvm2"),
+        ("start", "--driver", "fake", "--vm-driver", "kvm2"),
         ("start", "extra"),
         ("start", "--bogus"),
         ("status", "-o", "xml"),

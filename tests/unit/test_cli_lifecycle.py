@@ -339,7 +339,6 @@ class TestDrift:
     @pytest.mark.parametrize(
         ("option", "value"),
         [
-            ("--nodes", "1"),
             ("--cpus", "1"),
             ("--disk-size", "30g"),
             ("--kubernetes-version", "1.35.1"),
@@ -357,6 +356,52 @@ class TestDrift:
         assert door(*start).code == 0
         assert door("start", option, value).out == 'Cluster "default" is already running.\n'
         assert door("status", "-o", "json").json["nodes"][0]["memoryBytes"] == 3 * 1024**3
+
+    def test_fewer_nodes_are_refused_with_the_commands_that_delete_them(self, door: Door) -> None:
+        door("start", "-c", "two")
+        door("start", "--nodes", "3")
+        ran = door("start", "--nodes", "1")
+        assert_one_sentence(ran, {4})
+        assert "  hint: localk8s node delete default-3 && localk8s node delete default-2\n" in ran.err
+        assert "localk8s node delete -c two" not in ran.err
+        assert "hint: localk8s delete && " in door("start", "--nodes", "1", "--driver-option", "colour=red").err
+
+    def test_recreating_keeps_what_it_was_made_with(self, door: Door) -> None:
+        artifacts = door.home / "my artifacts"
+        artifacts.mkdir()
+        door(
+            "start",
+            "-c",
+            "two",
+            "--artifacts",
+            str(artifacts),
+            "--kubernetes-version",
+            "1.30.1",
+            "--driver-option",
+            "colour=red",
+        )
+        ran = door("start", "-c", "two", "--cpus", "1")
+        hint = next(line for line in ran.err.splitlines() if "hint:" in line)
+        assert f"--artifacts '{artifacts}'" in hint
+        assert "--kubernetes-version 1.30.1 --driver-option colour=red" in hint and "--yes" not in hint
+        assert "delete -c two && localk8s start -c two --driver fake --cpus 1" in hint
+
+    def test_a_driver_that_is_not_there_is_no_reason_to_delete(self, door: Door) -> None:
+        door("start")
+        ran = door("start", "--driver", "nope")
+        assert_one_sentence(ran, {2})
+        assert "delete" not in ran.err and "hint: localk8s start --driver native" in ran.err
+
+    @pytest.mark.parametrize(("option", "driver"), [("--vm-driver", "minikube"), ("--provider", "vagrant")])
+    def test_an_option_of_another_driver_asks_for_that_driver(self, door: Door, option: str, driver: str) -> None:
+        """The line of the old field notes means what it says."""
+        door("start")
+        ran = door("start", "--memory=8096", "--disk-size=30g", f"{option}=virtualbox")
+        assert_one_sentence(ran, {4})
+        assert f"asked for {driver}" in ran.err
+        assert f"localk8s start --driver {driver} --memory 8096m --disk-size 30g " in ran.err
+        fresh = door("start", "-c", "new", "--memory=8096", "--disk-size=30g", f"{option}=virtualbox", PATH="/nowhere")
+        assert fresh.code == 5 and driver in fresh.err.lower() and "option" not in fresh.err
 
     def test_another_driver_is_refused(self, door: Door) -> None:
         door("start")

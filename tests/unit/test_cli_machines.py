@@ -114,7 +114,7 @@ def test_a_box_that_cannot_be_built_is_one_sentence(door: Door) -> None:
 def test_start_takes_its_options_by_name(door: Door) -> None:
     asked = ("start", "--dry-run", "--driver", "vagrant", "--control-planes", "two")
     assert_one_sentence(door(*asked), {2})
-    ran = door("start", "--dry-run", "--cni", "flannel")
+    ran = door("start", "--dry-run", "--driver", "fake", "--cni", "flannel")
     assert_one_sentence(ran, {2})
     assert "no option cni" in ran.err
     assert_one_sentence(door("start", "--nodes", "2", "--control-planes", "3"), {2})

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from localk8s import Cluster, Clusters
-from localk8s.cluster.plan import Action, choose_driver
+from localk8s.cluster.choosing import choose_driver
+from localk8s.cluster.plan import Action
 from localk8s.cluster.wish import Wish
-from localk8s.drivers.registry import Registry
+from localk8s.drivers.registry import BUILT_IN, Registry
 from localk8s.model.errors import (
+    ConfigError,
     Localk8sError,
     NotFoundError,
     NotSupportedError,
@@ -72,10 +74,12 @@ class TestChoice:
     def test_flag_beats_variable_beats_configuration(self, make: Make, tmp_path: Path) -> None:
         (tmp_path / "c.yaml").write_text("driver: from-file\n")
         config = str(tmp_path / "c.yaml")
-        both = make(LOCALK8S_DRIVER="from-variable", LOCALK8S_CONFIG=config)
+        named = {f"from-{each}": FAKES["fake"] for each in ("flag", "variable", "file")}
+        registry = Registry(named, plugins=list)
+        both = make(registry, LOCALK8S_DRIVER="from-variable", LOCALK8S_CONFIG=config)
         assert choose_driver(both, "x", Wish(driver="from-flag")).value == "from-flag"
         assert choose_driver(both, "x", Wish()).value == "from-variable"
-        found = choose_driver(make(LOCALK8S_CONFIG=config), "x", Wish())
+        found = choose_driver(make(registry, LOCALK8S_CONFIG=config), "x", Wish())
         assert (found.value, found.source) == ("from-file", f"driver in {config}")
 
     def test_what_this_host_can_run(self, make: Make) -> None:
@@ -83,10 +87,28 @@ class TestChoice:
         assert (found.value, found.source) == ("fake", "this host can run it; --driver to choose")
 
     def test_nothing_can_be_run(self, make: Make) -> None:
-        with pytest.raises(
-            PrerequisiteError, match=r"fake: There is not enough air.*broken: The broken driver cannot be loaded"
-        ):
+        """In the words of the driver that would be taken, not of every one."""
+        with pytest.raises(PrerequisiteError, match=r"^There is not enough air for 1 nodes\.$"):
             choose_driver(make(LOCALK8S_FAKE_LACKS="air"), "x", Wish())
+
+    def test_an_option_of_one_driver_chooses_it(self, make: Make) -> None:
+        registry = Registry({**BUILT_IN, **FAKES}, plugins=list)
+        for options, driver, source in (
+            ({"vm-driver": "virtualbox"}, "minikube", "--vm-driver"),
+            ({"provider": "virtualbox"}, "vagrant", "--provider"),
+            ({"addons": "x", "minikube-arg": "--y"}, "minikube", "--driver-option addons, --minikube-arg"),
+            ({"colour": "red"}, "fake", "LOCALK8S_DRIVER"),
+        ):
+            found = choose_driver(make(registry, LOCALK8S_DRIVER="fake"), "x", Wish(options=options))
+            assert (found.value, found.source) == (driver, source)
+        assert choose_driver(make(registry), "x", Wish(driver="native", options={"provider": "x"})).value == "native"
+
+    def test_what_sets_a_driver_that_is_not_there_is_named(self, make: Make, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"LOCALK8S_DRIVER: .*'bogus'"):
+            choose_driver(make(LOCALK8S_DRIVER="bogus"), "x", Wish())
+        (tmp_path / "c.yaml").write_text("driver: bogus\n")
+        with pytest.raises(ConfigError, match=r"c.yaml: .*'bogus'"):
+            choose_driver(make(LOCALK8S_CONFIG=str(tmp_path / "c.yaml")), "x", Wish())
 
     def test_recorded_beats_everything(self, make: Make) -> None:
         Cluster(installation=make()).start(driver="fake")

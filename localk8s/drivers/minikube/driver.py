@@ -23,7 +23,7 @@ from localk8s.drivers.minikube.image_tool import MinikubeImages
 from localk8s.drivers.minikube.inspect import inspect
 from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
 from localk8s.drivers.minikube.machines import kubernetes_name
-from localk8s.drivers.minikube.options import Options, normalize, parse_options
+from localk8s.drivers.minikube.options import OPTION_NAMES, Options, normalize, parse_options
 from localk8s.drivers.minikube.profile import Home, find_home
 from localk8s.drivers.minikube.session import Session
 from localk8s.drivers.minikube.tool import QUESTION, Minikube, candidates
@@ -71,6 +71,7 @@ class MinikubeDriver:
         features=_FEATURES,
         platforms=frozenset({"linux", "darwin", "win32"}),
         tools=(Tool("minikube", str(FLOOR).removeprefix("v")),),
+        options=frozenset(OPTION_NAMES),
     )
 
     def __init__(self, context: DriverContext) -> None:

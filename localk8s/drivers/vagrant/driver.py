@@ -16,7 +16,7 @@ from localk8s.drivers.vagrant import box_store, checks, members, pod_network, re
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes, cluster_directory, identity, load, load_plan
 from localk8s.drivers.vagrant.inspection import inspect
 from localk8s.drivers.vagrant.inventory import render_inventory
-from localk8s.drivers.vagrant.options import detect_provider, read_options
+from localk8s.drivers.vagrant.options import KNOWN, detect_provider, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network
 from localk8s.drivers.vagrant.services import Services
 from localk8s.model.errors import ConfigError, NotFoundError, NotSupportedError, UsageError, WrongStateError
@@ -48,6 +48,7 @@ INFO = DriverInfo(
     ),
     platforms=frozenset({"linux", "darwin", "win32"}),
     tools=(Tool("vagrant", "2.3.4"), Tool("ssh")),
+    options=frozenset(KNOWN),
 )
 MOST_MACHINES = 40
 
