@@ -52,8 +52,8 @@ def mount(
         write(f"{target} is no longer mounted.")
         return 0
     source, target = split(pair)
-    session.cluster.mount(source, target, nodes=node or ())
-    write(f"{source} is mounted at {target} on {', '.join(node) if node else 'all nodes'}.")
+    where = session.cluster.mount(source, target, nodes=node or ())
+    write(f"{source} is mounted at {target} on {', '.join(where)}.")
     return 0
 
 

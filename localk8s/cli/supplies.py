@@ -41,7 +41,8 @@ def bundle(
     target = Path(file)
     wanted = parse_kubernetes_version(kubernetes_version) if kubernetes_version else None
     write_bundle(session.installation, target, wanted, session.narrator, replace=force)
-    write(f"{target} has {format_size(target.stat().st_size)}.\n  try   {host_command('start', '--artifacts', file)}")
+    write(f"{target} has {format_size(target.stat().st_size)}.")
+    session.narrator.say(f"  try   {host_command('start', '--artifacts', file)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What goes into a running cluster, as methods of ``Cluster``: images, a docker to build them with, registries, mounts.
+"""What goes into a running cluster, as methods of ``Cluster``: images, mirrors, mounts.
 
 Owns which helper gets what of the cluster and of its driver; the work is in ``helpers``. Prints nothing.
 """
@@ -7,29 +7,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from localk8s.drivers.base import (
-    SupportsContainerd,
-    SupportsDockerEnvironment,
-    SupportsImageTool,
-    SupportsMount,
-    SupportsServices,
-)
+from localk8s.drivers.base import SupportsContainerd, SupportsImageTool, SupportsMount
 from localk8s.model.errors import NotFoundError, NotSupportedError
 from localk8s.model.hints import command, host_command
 
 if TYPE_CHECKING:
     from localk8s.cluster.mounts import Mounts
     from localk8s.drivers.base import Driver
-    from localk8s.drivers.image_tool import ImageBuild
     from localk8s.helpers.images import Images, LoadedImage
     from localk8s.helpers.images_tool import ToolImages
     from localk8s.helpers.mount import Mount
-    from localk8s.helpers.registry import Registry
-    from localk8s.kube.rest import RestClient
     from localk8s.model.node import Node
     from localk8s.model.progress import Reporter
     from localk8s.model.spec import ClusterSpec
@@ -48,7 +38,7 @@ class Builds:
         def spec(self) -> ClusterSpec: ...  # noqa: D102
         def nodes(self) -> tuple[Node, ...]: ...  # noqa: D102
         def node(self, name: str = "") -> Node: ...  # noqa: D102
-        def _asked(self) -> contextlib.AbstractContextManager[RestClient]: ...
+        def _running(self) -> tuple[tuple[Node, ...], tuple[str, ...]]: ...
         @property
         def _driver(self) -> Driver: ...
 
@@ -75,7 +65,8 @@ class Builds:
                 f"The {self.spec.driver} driver does not say how images get onto its nodes.",
                 hint=command("start", "--driver", "native", cluster=self.name),
             )
-        return Images(self.nodes(), driver.containerd(self.spec), self._machine, self._report, cluster=self.name)
+        nodes, off = self._running()
+        return Images(nodes, driver.containerd(self.spec), self._machine, self._report, cluster=self.name, off=off)
 
     def _image_tool(self) -> ToolImages | None:
         """Images by the driver's own tool; None where the nodes' containerd is asked."""
@@ -157,9 +148,9 @@ class Builds:
         mirrors = self._installation.config.mirrors
         if isinstance(self._driver, SupportsContainerd) and self._image_tool() is None:
             with ThreadPoolExecutor(max_workers=8) as pool:
-                list(pool.map(lambda node: apply_mirrors(node, mirrors), self.nodes()))
+                list(pool.map(lambda node: apply_mirrors(node, mirrors), self._running()[0]))
 
-    def mount(self, source: str | Path, target: str, *, nodes: Sequence[str] = ()) -> None:
+    def mount(self, source: str | Path, target: str, *, nodes: Sequence[str] = ()) -> tuple[str, ...]:
         """Let a directory of this host be one on nodes too, until they are switched off; pods reach it by hostPath.
 
         Where it is already, nothing is done.
@@ -168,6 +159,9 @@ class Builds:
             source: the host's directory.
             target: an absolute path on the nodes; made when missing.
             nodes: their names; when empty all that run.
+
+        Returns:
+            names of the nodes that have it now.
 
         Raises:
             NotFoundError: there is no such directory, cluster or node.
@@ -180,7 +174,7 @@ class Builds:
         mounts, directory = self._mounts(), Path(source).expanduser().absolute()
         if not directory.is_dir():
             raise NotFoundError(f"There is no directory {directory} on this host.")
-        mounts.add(self._named(nodes), directory, check_target(target), off_too=bool(nodes))
+        return mounts.add(self._named(nodes), directory, check_target(target), off_too=bool(nodes))
 
     def unmount(self, target: str, *, nodes: Sequence[str] = ()) -> None:
         """Take away what is mounted at ``target``. Errors as for ``mount``; NotFoundError: nothing is."""
@@ -205,115 +199,6 @@ class Builds:
                 hint=host_command("cp", "--help"),
             )
         return Mounts(driver, self.spec, self._installation.layout.mounts(self.name), self._report)
-
-    def start_registry(self) -> Registry:
-        """Have a registry that this host and every node reach under one address; announced by KEP-1755's ConfigMap.
-
-        Raises:
-            NotFoundError: there is no such cluster.
-            NotSupportedError: this driver cannot run one.
-            ArtifactError: Debian's docker-registry is not in the cache and cannot be fetched.
-        """
-        from localk8s.helpers.registry import start_registry
-
-        driver = self._serving()
-        with self._report.step("registry", "starting the registry") as step, self._asked() as client:
-            started = start_registry(
-                self.nodes(),
-                partial(driver.start_service, self.spec),
-                partial(driver.docker_tools, step),
-                client,
-                step,
-                self.name,
-            )
-            step.finish_as("the registry runs")
-        return started
-
-    def stop_registry(self) -> None:
-        """End the registry; its images stay until the cluster is deleted. Errors as for ``start_registry``."""
-        from localk8s.helpers.registry import stop_registry
-
-        driver = self._serving()
-        with self._asked() as client:
-            stop_registry(self.nodes(), partial(driver.stop_service, self.spec), client)
-
-    def _serving(self) -> SupportsServices:
-        driver = self._driver
-        if not isinstance(driver, SupportsServices):
-            raise NotSupportedError(
-                f"The {self.spec.driver} driver runs no registry on its nodes.",
-                hint=command("image load", "IMAGE", cluster=self.name),
-            )
-        return driver
-
-    def docker_environment(self, node: str = "") -> dict[str, str]:
-        """The variables with which docker's client on this host works on a docker in the cluster; started if need be.
-
-        What is built, pulled, loaded or tagged there is on every node of the cluster a moment later.
-
-        Args:
-            node: where docker runs; the first control plane when empty.
-
-        Raises:
-            NotFoundError: there is no such cluster or node.
-            NotSupportedError: this cluster can have none.
-            ArtifactError: Debian's docker is not in the cache and cannot be fetched.
-        """
-        driver = self._driver
-        if isinstance(driver, SupportsDockerEnvironment):
-            if node:
-                raise NotSupportedError(
-                    f"The {self.spec.driver} driver has one docker, on a machine of its choice.",
-                    hint=command("docker-env", cluster=self.name),
-                )
-            return dict(driver.docker_environment(self.spec))
-        if not isinstance(driver, SupportsServices) or not isinstance(driver, SupportsContainerd):
-            raise NotSupportedError(
-                f"The {self.spec.driver} driver has no docker on its nodes.",
-                hint=command("image load", "IMAGE", cluster=self.name),
-            )
-        from localk8s.helpers.docker_env import DockerHost, Supervision, start_docker
-
-        chosen = self.node(node)
-        host = DockerHost(chosen, self._installation.layout.docker(self.name, chosen.name))
-        with self._report.step("docker", f"starting docker on {chosen.name}") as step:
-            start_docker(
-                host,
-                self.nodes(),
-                Supervision(partial(driver.start_service, self.spec), driver.node_python, driver.containerd(self.spec)),
-                partial(driver.docker_tools, step),
-                self._installation.runner(),
-                self._machine,
-                step,
-                self.name,
-            )
-            step.finish_as(f"docker runs on {chosen.name}")
-        return host.variables
-
-    def build_image(self, wanted: ImageBuild, *, node: str = "", quiet: bool = False) -> int:
-        """Build an image in the cluster, with the driver's own tool or by ``docker build`` on this terminal.
-
-        Args:
-            wanted: what to build.
-            node: where docker runs; the first control plane when empty.
-            quiet: docker prints nothing but the id.
-
-        Returns:
-            docker's exit code.
-
-        Raises:
-            PrerequisiteError: there is no docker client on this host.
-            CommandError: the driver's own tool failed.
-            NotFoundError, NotSupportedError, ArtifactError: as for ``docker_environment``.
-        """
-        if tool := self._image_tool():
-            tool.build(wanted)
-            return 0
-        arguments = ["--tag", wanted.name, *(["--file", wanted.file] if wanted.file else []), *(["--quiet"] if quiet else [])]
-        arguments += [part for each in wanted.arguments for part in ("--build-arg", each)]
-        variables = self.docker_environment(node)
-        argv = ["docker", "build", *arguments, "--", str(wanted.context)]
-        return self._installation.runner().foreground(argv, env=variables)
 
     @property
     def _machine(self) -> str:

@@ -37,6 +37,8 @@ class Members:
     if TYPE_CHECKING:
 
         def status(self) -> ClusterStatus: ...  # noqa: D102
+        def bring_up_to_date(self) -> None: ...  # noqa: D102
+        def forget_docker(self, node: str) -> None: ...  # noqa: D102
 
     def add_node(self) -> tuple[NodeStatus, ...]:
         """Add one worker while the others run; returns what is new.
@@ -56,6 +58,7 @@ class Members:
             able = supports_nodes(driver, Feature.NODE_ADD, "add")
             before = {node.name for node in _ready_to_grow(driver.inspect(record.spec), record).nodes}
             _add(records, record, able, driver, report)
+        self.bring_up_to_date()
         return tuple(node for node in self.status().nodes if node.name not in before)
 
     def delete_node(self, node: str) -> None:
@@ -82,7 +85,11 @@ class Members:
             except WrongStateError:
                 records.save(before)
                 raise
-            shutil.rmtree(self._installation.layout.docker(self.name, node), ignore_errors=True)
+            docker = self._installation.layout.docker(self.name, node)
+            had_docker = docker.is_dir()
+            shutil.rmtree(docker, ignore_errors=True)
+        if had_docker:
+            self.forget_docker(node)
 
     def check_node_may_leave(self, node: str) -> None:
         """Raise what ``delete_node`` would refuse with, before anybody is asked; changes nothing."""
@@ -115,6 +122,7 @@ class Members:
             if status.state in (ClusterState.STOPPED, ClusterState.INCOMPLETE):
                 raise WrongStateError(f'Cluster "{self.name}" is {status.state}.', hint=command("start", cluster=self.name))
             able.start_node(spec, node, report)
+        self.bring_up_to_date()
 
     @contextlib.contextmanager
     def _changing(self, verb: str, goes_on: str) -> Iterator[tuple[Records, Driver, Reporter]]:

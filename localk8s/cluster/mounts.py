@@ -38,7 +38,7 @@ class Mounts:
         self._file = file
         self._report = report
 
-    def add(self, nodes: Sequence[Node], source: Path, target: str, *, off_too: bool) -> None:
+    def add(self, nodes: Sequence[Node], source: Path, target: str, *, off_too: bool) -> tuple[str, ...]:
         """Mount ``source`` at ``target`` on each of ``nodes``, or on none; where it is already, nothing is done.
 
         Args:
@@ -47,13 +47,17 @@ class Mounts:
             target: an absolute path on the nodes.
             off_too: whether a node that is off is an error; otherwise it is left out.
 
+        Returns:
+            names of the nodes that have it now.
+
         Raises:
             WrongStateError: something else is mounted there; a node is off.
             CommandError: the driver cannot.
         """
         done: list[str] = []
         try:
-            for node in self._running(nodes, off_too=off_too):
+            running = self._running(nodes, off_too=off_too)
+            for node in running:
                 wanted = Mount(node.name, str(source), target)
                 there = target in self._points(node)
                 if there and wanted not in self._noted():
@@ -71,6 +75,7 @@ class Mounts:
                     self._driver.unmount(self._spec, name, target)
             self._note([], [Mount(name, str(source), target) for name in done])
             raise
+        return tuple(node.name for node in running)
 
     def remove(self, nodes: Sequence[Node], target: str, *, off_too: bool) -> None:
         """Take away whatever is mounted at ``target`` on ``nodes``. Arguments as for ``add``.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from localk8s.cluster import recipe
 from localk8s.cluster.builds import Builds
+from localk8s.cluster.dockers import Dockers
 from localk8s.cluster.exports import Exports
 from localk8s.cluster.members import Members
 from localk8s.cluster.plan import Plan
@@ -26,13 +27,14 @@ from localk8s.model.errors import (
     NotFoundError,
     NotSupportedError,
     PrerequisiteError,
+    WrongStateError,
 )
 from localk8s.model.hints import command, host_command
 from localk8s.model.names import DEFAULT_CLUSTER, check_cluster_name
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, SilentReporter
 from localk8s.model.spec import ClusterSpec
-from localk8s.model.status import ClusterState, ClusterStatus
+from localk8s.model.status import ClusterState, ClusterStatus, NodeState
 from localk8s.store.records import CorruptRecordError, Record
 from localk8s.wiring import Installation
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from localk8s.kube.rest import RestClient
 
 
-class Cluster(Uses, Builds, Members, Exports):
+class Cluster(Uses, Builds, Dockers, Members, Exports):
     """A Kubernetes cluster on this machine, there or not.
 
     ::
@@ -120,8 +122,8 @@ class Cluster(Uses, Builds, Members, Exports):
         options = options or recipe.StartOptions()
         plan = recipe.start(self._installation, self.name, wish, options, self._report, announce or (lambda plan: None))
         self.__dict__.pop("_record", None)
-        if self._installation.config.mirrors:
-            self.apply_mirrors()
+        if not options.dry_run:
+            self.bring_up_to_date()
         return plan
 
     def stop(self) -> None:
@@ -214,6 +216,33 @@ class Cluster(Uses, Builds, Members, Exports):
         raise NotFoundError(
             f'Cluster "{self.name}" has no node {name!r}: there are {known}.', hint=command("status", cluster=self.name)
         )
+
+    def _running(self) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+        """The nodes that are not switched off, and the names of the others.
+
+        Raises:
+            WrongStateError: all of them are.
+        """
+        nodes = self.nodes()
+        if len(nodes) == 1:
+            return nodes, ()  # whatever is asked of it will find out
+        stopped = {node.name for node in self.status().nodes if node.state is NodeState.STOPPED}
+        running = tuple(node for node in nodes if node.name not in stopped)
+        if not running:
+            raise WrongStateError(f'Cluster "{self.name}" is stopped.', hint=command("start", cluster=self.name))
+        return running, tuple(node.name for node in nodes if node.name in stopped)
+
+    def _switched_on(self, name: str, off: Sequence[str]) -> Node:
+        """The node called ``name`` (the first when empty), which must not be one of ``off``.
+
+        Raises:
+            NotFoundError: there is no such node.
+            WrongStateError: it is off.
+        """
+        node = self.node(name)
+        if node.name in off:
+            raise WrongStateError(f"Node {node.name} is off.", hint=command("node start", node.name, cluster=self.name))
+        return node
 
     def kubeconfig(self) -> str:
         """A kubeconfig (YAML, certificates embedded) with the one context ``localk8s-NAME``.

@@ -88,6 +88,7 @@ def start_docker(
     """Have docker running on ``host.node`` and its images carried to ``nodes``. Idempotent; quick when it runs.
 
     Args:
+        nodes: those that run.
         tools: called when they have to be copied to the node.
         runner: runs openssl on this host.
         architecture: ``amd64`` or ``arm64``.
@@ -101,12 +102,11 @@ def start_docker(
     ensure_certificates(runner, host.certificates, node.address, node.name)
     step.progress(0, None, f"copying docker to {node.name}")
     put_tools(node, tools)
-    _put_certificates(node, host.certificates / "server", "server")
+    _put_certificates(node, host.certificates / "server", f"{_HOME}/server")
     node.write(f"{_HOME}/sync.py", Path(docker_env_sync.__file__).read_bytes())
     supervision.start(node.name, docker_service(node.address))
     supervision.start(node.name, serve_service(node.address, supervision.python))
-    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        list(pool.map(partial(_follow, host=host, supervision=supervision, architecture=architecture), nodes))
+    follow_docker(host, nodes, supervision, architecture)
     step.progress(0, None, "waiting for docker")
     wait_until(
         partial(_answers, node, supervision.python),
@@ -115,6 +115,12 @@ def start_docker(
         interval=0.2,
         hint=command("logs", node.name, cluster=cluster),
     )
+
+
+def follow_docker(host: DockerHost, nodes: Sequence[Node], supervision: Supervision, architecture: str) -> None:
+    """Have the images of the docker on ``host`` carried to ``nodes``, which run. Idempotent; docker itself may be off."""
+    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
+        list(pool.map(partial(_follow, host=host, supervision=supervision, architecture=architecture), nodes))
 
 
 def docker_service(address: str) -> NodeService:
@@ -154,19 +160,31 @@ def serve_service(address: str, python: str) -> NodeService:
     return NodeService("docker-serve", (*argv, "--listen", f"{address}:{SYNC_PORT}", "--certificates", f"{_HOME}/server"))
 
 
-def follow_service(address: str, python: str, ctr: Sequence[str], architecture: str) -> NodeService:
-    """What lets a node's containerd pull whatever changes in docker."""
-    argv = [python, "-S", f"{_HOME}/sync.py", "follow", "--server", f"{address}:{SYNC_PORT}", "--hosts", f"{_HOME}/hosts"]
-    more = ("--ctr", " ".join(ctr), "--platform", f"linux/{architecture}", "--certificates", f"{_HOME}/client")
-    return NodeService("docker-follow", (*argv, *more))
+def follow_service(server: Node, python: str, ctr: Sequence[str], architecture: str) -> NodeService:
+    """What lets a node's containerd pull whatever changes in the docker on ``server``; each docker has its own follower."""
+    home = follower_home(server.name)
+    argv = [python, "-S", f"{_HOME}/sync.py", "follow", "--server", f"{server.address}:{SYNC_PORT}", "--hosts", f"{home}/hosts"]
+    more = ("--ctr", " ".join(ctr), "--platform", f"linux/{architecture}", "--certificates", f"{home}/client")
+    return NodeService(follower_name(server.name), (*argv, *more))
 
 
-def hosts_file(address: str) -> str:
+def follower_name(server: str) -> str:
+    """Of the service that follows the docker on the node ``server``."""
+    return f"docker-follow-{server}"
+
+
+def follower_home(server: str) -> str:
+    """Where a node keeps what the follower of the docker on the node ``server`` needs."""
+    return f"{_HOME}/follow/{server}"
+
+
+def hosts_file(server: Node) -> str:
     """Containerd's description of the server of docker's images; it has no other to fall back to."""
+    address, home = server.address, follower_home(server.name)
     return (
         f'server = "https://{address}:{SYNC_PORT}"\n[host."https://{address}:{SYNC_PORT}"]\n'
-        f'capabilities = ["pull", "resolve"]\nca = "{_HOME}/client/ca.pem"\n'
-        f'client = [["{_HOME}/client/cert.pem", "{_HOME}/client/key.pem"]]\n'
+        f'capabilities = ["pull", "resolve"]\nca = "{home}/client/ca.pem"\n'
+        f'client = [["{home}/client/cert.pem", "{home}/client/key.pem"]]\n'
     )
 
 
@@ -200,15 +218,16 @@ def _tar(root: Path, names: Sequence[str]) -> Iterator[bytes]:
 
 
 def _follow(node: Node, *, host: DockerHost, supervision: Supervision, architecture: str) -> None:
-    _put_certificates(node, host.certificates / "client", "client")
-    node.write(f"{_HOME}/hosts/hosts.toml", hosts_file(host.node.address))
+    home = follower_home(host.node.name)
+    _put_certificates(node, host.certificates / "client", f"{home}/client")
+    node.write(f"{home}/hosts/hosts.toml", hosts_file(host.node))
     node.write(f"{_HOME}/sync.py", Path(docker_env_sync.__file__).read_bytes())
-    supervision.start(node.name, follow_service(host.node.address, supervision.python, supervision.ctr, architecture))
+    supervision.start(node.name, follow_service(host.node, supervision.python, supervision.ctr, architecture))
 
 
-def _put_certificates(node: Node, source: Path, role: str) -> None:
+def _put_certificates(node: Node, source: Path, target: str) -> None:
     for name in CLIENT_FILES:
-        node.copy_in(source / name, f"{_HOME}/{role}/{name}", mode=0o600)
+        node.copy_in(source / name, f"{target}/{name}", mode=0o600)
 
 
 def _answers(node: Node, python: str) -> bool:

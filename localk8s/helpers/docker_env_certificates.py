@@ -36,6 +36,7 @@ def ensure_certificates(runner: Runner, directory: Path, address: str, name: str
     if all(file.is_file() for file in wanted) and told.is_file() and told.read_text() == f"{address} {name}":
         return
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    told.unlink(missing_ok=True)  # whatever interrupts this: a client of one authority is never left beside a server of another
     with tempfile.TemporaryDirectory(dir=directory) as work:
         place = Path(work)
         ca, ca_key = place / "ca.pem", place / "ca-key.pem"
@@ -53,6 +54,11 @@ def ensure_certificates(runner: Runner, directory: Path, address: str, name: str
             write_atomic(target / "cert.pem", (place / f"{role}.pem").read_bytes())
             write_atomic(target / "key.pem", (place / f"{role}-key.pem").read_bytes())
     write_atomic(told, f"{address} {name}")
+
+
+def has_certificates(directory: Path) -> bool:
+    """Whether ``ensure_certificates`` has ended well for ``directory`` before."""
+    return (directory / "address").is_file()
 
 
 def _sign(runner: Runner, place: Path, role: str, extension: str) -> None:

@@ -278,7 +278,8 @@ def follow(options: argparse.Namespace) -> None:
     context = ssl.create_default_context(cafile=f"{options.certificates}/ca.pem")
     context.load_cert_chain(f"{options.certificates}/cert.pem", f"{options.certificates}/key.pem")
     host, _, port = options.server.rpartition(":")
-    there: dict[str, str] = {}
+    state = Path(options.hosts).parent / "followed.json"
+    there = read_state(state)
     revision, failed = 0, False
     while True:
         try:
@@ -291,6 +292,7 @@ def follow(options: argparse.Namespace) -> None:
                 if there.get(name) != identity:
                     if pull(options, name):
                         there[name] = identity
+                        write_state(state, there)
                     else:
                         failed = True
         except (OSError, http.client.HTTPException, ValueError, KeyError) as exc:
@@ -298,6 +300,21 @@ def follow(options: argparse.Namespace) -> None:
             failed = True
         if failed:
             time.sleep(0.5)
+
+
+def read_state(path: Path) -> dict[str, str]:
+    """What was pulled before this program was started again: it must not replace what came to the node since."""
+    try:
+        return {str(name): str(identity) for name, identity in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def write_state(path: Path, there: Mapping[str, str]) -> None:
+    """Keep it for ``read_state``."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(there))
+    new.replace(path)
 
 
 def pull(options: argparse.Namespace, name: str) -> bool:

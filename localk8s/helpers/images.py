@@ -16,7 +16,7 @@ from typing import TypeVar
 from localk8s.helpers.images_archive import Blob, ImageArchive, bytes_to_send, digest_of, missing_layers, partial_archive
 from localk8s.helpers.images_names import full_name, short_name
 from localk8s.helpers.images_store import NodeStore, StoredImage
-from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError
+from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError, WrongStateError
 from localk8s.model.hints import DEFAULT_CLUSTER, command
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
@@ -57,6 +57,11 @@ class LoadedImage:
     """Bytes of its layers."""
 
 
+def left_out(off: Sequence[str]) -> str:
+    """The warning about nodes that are switched off, by their names."""
+    return f"{' and '.join(off)} {'is' if len(off) == 1 else 'are'} off and {'was' if len(off) == 1 else 'were'} left out."
+
+
 def check_names(archive: ImageArchive) -> None:
     """Refuse an archive with an image that has no name.
 
@@ -79,11 +84,12 @@ class Images:
         cluster.images.load_archive(open_archive(Path("app.tar"), "amd64"))
 
     Args:
-        nodes: all its running nodes.
+        nodes: its running nodes.
         ctr: argv of ctr on a node, up to the subcommand.
         architecture: ``amd64`` or ``arm64``: the nodes'.
         report: told about the steps.
         cluster: the cluster's name, for hints.
+        off: names of its nodes that are switched off: they are left out, with a warning.
     """
 
     def __init__(
@@ -94,8 +100,10 @@ class Images:
         report: Reporter,
         *,
         cluster: str = DEFAULT_CLUSTER,
+        off: Sequence[str] = (),
     ) -> None:
         self._stores = tuple(NodeStore(node, ctr, cluster=cluster) for node in nodes)
+        self._off = tuple(off)
         self.architecture = architecture
         self._cluster = cluster
         self._report = report
@@ -126,6 +134,7 @@ class Images:
 
     def all(self) -> tuple[ClusterImage, ...]:
         """All images, by name; one that differs between nodes occurs once for each id."""
+        self._warn_of_left_out()
         found: dict[tuple[str, str], tuple[StoredImage, list[str]]] = {}
         for store, images in zip(self._stores, _side_by_side([store.images for store in self._stores]), strict=True):
             known = store.identities(images, self.architecture)
@@ -146,6 +155,7 @@ class Images:
         """
         old, new = full_name(source), full_name(target)
         holders = self._holders(old)
+        self._warn_of_left_out()
         _side_by_side([partial(store.tag, old, new) for store in holders])
         return new
 
@@ -161,6 +171,7 @@ class Images:
         for name in wanted:
             if name not in there:
                 raise self._unknown(name)
+        self._warn_of_left_out()
         _side_by_side([partial(store.remove, wanted, self.architecture) for store in self._stores])
         return wanted
 
@@ -229,11 +240,19 @@ class Images:
     def _chosen(self, names: Collection[str]) -> tuple[NodeStore, ...]:
         known = {store.node.name: store for store in self._stores}
         for name in names:
+            if name in self._off:
+                raise WrongStateError(f"Node {name} is off.", hint=command("node start", name, cluster=self._cluster))
             if name not in known:
                 raise NotFoundError(
                     f"There is no node {name!r}: there are {', '.join(known)}.", hint=command("status", cluster=self._cluster)
                 )
+        if not names:
+            self._warn_of_left_out()
         return tuple(store for name, store in known.items() if not names or name in names)
+
+    def _warn_of_left_out(self) -> None:
+        if self._off:
+            self._report.warn(left_out(self._off))
 
 
 class _Meter:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from small_images import CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 NODES = ["default", "default-2", "default-3"]
+CTR = "/run/localk8s/tools/usr/bin/ctr"
+DEAF_CTR = """#!/bin/sh
+case " $* " in *" import "*) cat >/dev/null; echo unpacking; exit 0 ;; *" ingest "*) exit 1 ;; esac
+exec /run/ctr-that-works "$@"
+"""
+"""Says that it took an image, and did not."""
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +124,64 @@ def test_a_layer_that_is_not_what_it_says_is_loaded_nowhere(cli: CommandLine, tm
     path.write_bytes(path.read_bytes().replace(b"unmistakable-content", b"unmistakable-CONTENT"))
     cli("image", "load", str(path), code=2)
     assert not ids(cli, "docker.io/library/wrong:1")
+
+
+def test_an_image_of_this_host_s_podman(cli: CommandLine, tmp_path: Path) -> None:
+    if shutil.which("podman") is None:
+        pytest.fail("podman is not installed: scripts/test-tools installs it")
+    storage = tmp_path / "storage.conf"
+    storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/images"\nrunroot = "{tmp_path}/run"\n')
+    theirs = {**cli.environment, "CONTAINERS_STORAGE_CONF": str(storage), "DOCKER_HOST": f"unix://{tmp_path}/no-docker.sock"}
+    identity = write_image(tmp_path / "a.tar", "localhost/of-podman:1", busybox_layer(), {"data": b"podman"})
+    subprocess.run(["podman", "load", "-q", "-i", tmp_path / "a.tar"], env=theirs, check=True, capture_output=True, timeout=60)
+    mine, cli.environment = cli.environment, theirs
+    try:
+        cli("image", "load", "localhost/of-podman:1")
+    finally:
+        cli.environment = mine
+    assert ids(cli, "localhost/of-podman:1") == {identity: NODES}
+    run_pod(cli, "of-podman", "localhost/of-podman:1", "default-3")
+
+
+def test_a_node_that_only_says_that_it_took_the_image_is_found_out(cli: CommandLine, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.tar", "lost:1", {"x": b"lost"})
+    deaf = "cat >/run/deaf && chmod +x /run/deaf && cp -a $0 /run/ctr-that-works && mount --bind /run/deaf $0"
+    cli("ssh", "default-3", "--", "sh", "-c", deaf, CTR, input=DEAF_CTR.encode())
+    try:
+        failed = cli("image", "load", str(tmp_path / "a.tar"), code=7)
+    finally:
+        cli("ssh", "default-3", "--", "umount", CTR)
+    assert b"default-3" in failed.stderr and b"lost:1 is not there" in failed.stderr
+    assert ids(cli, "docker.io/library/lost:1") == {f"{next(iter(ids(cli, 'docker.io/library/lost:1')))}": NODES[:2]}
+
+
+class TestANodeOff:
+    @pytest.fixture(scope="class", autouse=True)
+    def off(self, cli: CommandLine) -> Iterator[None]:
+        cli("node", "stop", "default-2")
+        yield
+        cli("node", "start", "default-2")
+
+    def test_images_of_the_others_are_listed(self, cli: CommandLine) -> None:
+        done = cli("image", "ls", "-o", "json")
+        assert b"default-2 is off and was left out." in done.stderr
+        nodes = [set(item["nodes"]) for item in json.loads(done.stdout)["items"]]
+        assert {"default", "default-3"} in nodes and not any("default-2" in each for each in nodes)
+
+    def test_the_others_take_an_image_and_lose_it(self, cli: CommandLine, tmp_path: Path) -> None:
+        identity = write_image(tmp_path / "a.tar", "without:1", {"x": b"without"})
+        assert b"default-2 is off and was left out." in cli("image", "load", str(tmp_path / "a.tar")).stderr
+        assert ids(cli, "docker.io/library/without:1") == {identity: ["default", "default-3"]}
+        assert b"default-2 is off and was left out." in cli("image", "rm", "without:1").stderr
+        refused = cli("image", "load", str(tmp_path / "a.tar"), "--node", "default-2", code=4)
+        assert b"Node default-2 is off." in refused.stderr and b"localk8s node start default-2" in refused.stderr
+
+    def test_the_others_have_a_mount(self, cli: CommandLine, tmp_path: Path) -> None:
+        (tmp_path / "hello").write_text("here")
+        done = cli("mount", f"{tmp_path}:/srv/off")
+        assert done.stdout.decode() == f"{tmp_path} is mounted at /srv/off on default, default-3.\n"
+        assert b"Left out: Node default-2 is not running." in done.stderr
+        assert cli.out("ssh", "default-3", "--", "cat", "/srv/off/hello") == "here"
+        assert b"default-2 is not running" in cli("mount", f"{tmp_path}:/srv/off", "--node", "default-2", code=4).stderr
+        cli("mount", "--remove", "/srv/off")
+        cli("ssh", "default", "--", "test", "-e", "/srv/off/hello", code=1)

@@ -81,6 +81,35 @@ def test_the_registry_is_reached_from_here_and_announced(cli: CommandLine, regis
     assert f'host: "{registry}"' in json.loads(announced)["data"]["localRegistryHosting.v1"]
 
 
+def test_quietly_only_its_address_is_printed_and_its_status_names_the_nodes_that_reach_it(
+    cli: CommandLine, registry: str
+) -> None:
+    assert cli("registry", "start", "-q").stdout.decode() == f"{registry}\n"
+    loud = cli("registry", "start")
+    assert loud.stdout.decode() == f"{registry}\n" and f"image pull {registry}/IMAGE".encode() in loud.stderr
+    found = json.loads(cli.out("registry", "status", "-o", "json"))
+    assert (found["state"], found["address"]) == ("running", registry)
+    assert [(each["name"], each["reaches"]) for each in found["nodes"]] == [("default", True), ("default-2", True)]
+    assert cli.out("registry", "list").splitlines()[1].split() == ["default", registry, "running", "default", "default-2"]
+    known = f"/etc/containerd/certs.d/{registry}/hosts.toml"
+    cli("ssh", "default-2", "--", "mv", known, "/run/elsewhere")
+    looked = cli("registry", "status", code=4).stdout.decode()
+    assert "its containerd does not know the registry" in looked
+    cli("start")
+    assert cli.out("registry", "status", "-o", "name") == f"{registry}\n"
+
+
+def test_a_registry_that_does_not_answer_is_broken(cli: CommandLine, registry: str) -> None:
+    service = "/run/localk8s/service/registry"
+    cli("ssh", "default", "--", "sv", "-w", "10", "force-stop", service)
+    looked = json.loads(cli("registry", "status", "-o", "json", code=4).stdout)
+    assert looked["state"] == "broken" and looked["reason"]
+    assert [each["reaches"] for each in looked["nodes"]] == [False, False]
+    assert "broken  -" in cli.out("registry", "list")
+    cli("registry", "start")
+    assert cli.out("registry", "status").startswith("registry  running\n")
+
+
 def test_every_node_pulls_from_it(cli: CommandLine, registry: str) -> None:
     cli("image", "pull", f"{registry}/library/app:1")
     run_pod(cli, "pulled", f"{registry}/library/app:1", "default-2")
@@ -125,6 +154,8 @@ def test_stopping_the_registry_twice_leaves_nothing_of_it(cli: CommandLine, regi
     with pytest.raises(OSError):
         urllib.request.urlopen(f"http://{registry}/v2/", timeout=2)
     assert registry not in cli.out("ssh", "default-2", "--", "ls", "/etc/containerd/certs.d")
+    assert json.loads(cli("registry", "status", "-o", "json", code=4).stdout)["state"] == "stopped"
+    assert "stopped  -" in cli.out("registry", "list")
 
 
 def test_a_directory_of_this_host_is_one_of_the_nodes_until_it_is_removed(cli: CommandLine, tmp_path: Path) -> None:

@@ -172,11 +172,11 @@ def check_demo(user: User) -> None:
 
 def check_docker_env(user: User) -> None:
     if user.place == MINIKUBE:
-        printed = user.shell('eval "$(localk8s docker-env)"; echo "$DOCKER_HOST"')
+        printed = user.shell('eval $(localk8s docker-env); echo "$DOCKER_HOST"')
         assert printed == "tcp://127.0.0.1:32842\n"
         return
     _dockerfile(user)
-    user.shell(f'eval "$(localk8s docker-env)"; docker build -q -t built {user.work}')
+    user.shell(f"eval $(localk8s docker-env); docker build -q -t built {user.work}")
     for node in user.nodes:
         user.run_pod(f"built-{node['name']}", "built", node["name"])
 
@@ -286,7 +286,7 @@ def check_registry(user: User) -> None:
     registry = user.out("registry", "start", "-o", "name").strip()
     name = f"{registry}/app:1"
     user.shell(
-        f'eval "$(localk8s docker-env)"; docker load -qi {user.work}/app.tar; docker tag app:1 {name}; docker push -q {name}'
+        f"eval $(localk8s docker-env); docker load -qi {user.work}/app.tar; docker tag app:1 {name}; docker push -q {name}"
     )
     user("image", "pull", name)
     assert user.images()[name] == user.images()["docker.io/library/app:1"]

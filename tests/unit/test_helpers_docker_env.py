@@ -17,6 +17,7 @@ from localk8s.helpers.docker_env_shell import ACTIVE, Shell, assignments, detect
 from localk8s.helpers.docker_env_sync import DockerStore, full_name
 from localk8s.helpers.images_names import full_name as named_fully
 from localk8s.model.errors import UsageError
+from localk8s.testing import FakeNode
 
 
 def test_powershell_and_cmd() -> None:
@@ -59,8 +60,10 @@ def test_docker_listens_behind_tls_alone_and_leaves_the_rules_of_the_node() -> N
     argv = docker_service("192.0.2.7").argv
     assert "--tlsverify" in argv and "tcp://192.0.2.7:2376" in argv and "--iptables=false" in argv
     assert not [each for each in argv if each.startswith("tcp://") and "192.0.2.7" not in each]
-    assert "https://192.0.2.7:2378" in hosts_file("192.0.2.7")
-    assert follow_service("192.0.2.7", "python3", ("ctr", "-n", "k8s.io"), "amd64").argv[-1].endswith("/client")
+    server = FakeNode("one", address="192.0.2.7")
+    assert "https://192.0.2.7:2378" in hosts_file(server)
+    followed = [follow_service(FakeNode(name), "python3", ("ctr", "-n", "k8s.io"), "amd64") for name in ("one", "two")]
+    assert followed[0].name != followed[1].name and followed[0].argv[-1].endswith("/one/client")
 
 
 @pytest.mark.parametrize("tag", ["app:1", "me/app:2", "reg:5000/a:1", "localhost/a:1", "k8s.gcr.io/pause:3.2"])
