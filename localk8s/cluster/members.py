@@ -167,7 +167,7 @@ def _ready_to_grow(status: ClusterStatus, record: Record) -> ClusterStatus:
         WrongStateError: it is not; the hint mends that.
     """
     name = record.spec.name
-    unfinished = len(status.nodes) < record.spec.nodes or bool(record.leaving) or not record.created
+    unfinished = len(status.nodes) < record.spec.nodes or bool(record.leaving) or record.deleting or not record.created
     if unfinished:
         raise WrongStateError(f'An earlier change of cluster "{name}" is not finished.', hint=command("start", cluster=name))
     control_plane = any(node.role is NodeRole.CONTROL_PLANE and node.state is NodeState.READY for node in status.nodes)

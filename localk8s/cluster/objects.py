@@ -21,7 +21,7 @@ from localk8s.cluster.plan import Plan
 from localk8s.cluster.user_kubeconfig import kept, publish, withdraw
 from localk8s.cluster.uses import Uses
 from localk8s.cluster.wish import Choice, Wish, parse_wish
-from localk8s.drivers.base import Driver, SupportsKubectl, SupportsLogs
+from localk8s.drivers.base import Driver, SupportsKubectl, SupportsLogs, SupportsReach
 from localk8s.model.errors import (
     Localk8sError,
     NotFoundError,
@@ -41,6 +41,9 @@ from localk8s.wiring import Installation
 if TYPE_CHECKING:
     from localk8s.helpers.demo import DemoResult
     from localk8s.kube.rest import RestClient
+
+_WITHOUT_API = {"config", "completion", "help", "kustomize", "options", "plugin", "--client", "--help", "-h"}
+"""By these words kubectl is known to ask no API server."""
 
 
 class Cluster(Uses, Builds, Dockers, Members, Exports):
@@ -168,19 +171,24 @@ class Cluster(Uses, Builds, Dockers, Members, Exports):
             return self._nothing_there(spec)
         except (Localk8sError, OSError) as exc:
             return ClusterStatus(self.name, spec.driver, ClusterState.UNKNOWN, spec.kubernetes_version, reasons=(str(exc),))
-        return status if self._record.created else self._incomplete(status)
+        whole = self._record.created and not self._record.deleting
+        return status if whole else self._incomplete(status)
 
     def _nothing_there(self, spec: ClusterSpec) -> ClusterStatus:
         go_on, clear = command("start", cluster=self.name), command("delete", cluster=self.name)
         reason = f"Its machines are gone: {go_on} makes them anew, {clear} forgets it."
         state = ClusterState.BROKEN
-        if not self._record.created:
+        if self._record.deleting:
+            state, reason = ClusterState.INCOMPLETE, f"Deleting it was interrupted: {clear} finishes."
+        elif not self._record.created:
             state, reason = ClusterState.INCOMPLETE, f"Creating it was interrupted: {go_on} finishes, {clear} clears."
         return ClusterStatus(self.name, spec.driver, state, spec.kubernetes_version, reasons=(reason,))
 
     def _incomplete(self, status: ClusterStatus) -> ClusterStatus:
         go_on, clear = command("start", cluster=self.name), command("delete", cluster=self.name)
         reason = f"Creating it was interrupted, or still goes on: {go_on} finishes, {clear} clears."
+        if self._record.deleting:
+            reason = f"Deleting it was interrupted, or still goes on: {clear} finishes."
         return replace(status, state=ClusterState.INCOMPLETE, reasons=(reason, *status.reasons))
 
     def choice(self) -> Choice:
@@ -265,19 +273,34 @@ class Cluster(Uses, Builds, Dockers, Members, Exports):
             withdraw(self._installation, self.name)
 
     def client(self, *, timeout: float = 10.0) -> RestClient:
-        """A client of its API server; errors as for ``kubeconfig``."""
+        """A client of its API server; errors as for ``kubeconfig``, and WrongStateError at once where it does not run."""
         from localk8s.kube.rest import RestClient
 
-        return RestClient.from_kubeconfig(self.kubeconfig(), timeout=timeout)
+        text = self.kubeconfig()
+        self._check_reachable()
+        return RestClient.from_kubeconfig(text, timeout=timeout)
+
+    def _check_reachable(self) -> None:
+        """Before anything dials an address of it: see ``SupportsReach``."""
+        driver = self._driver
+        if isinstance(driver, SupportsReach):
+            try:
+                driver.check_reachable(self.spec)
+            except WrongStateError as exc:
+                exc.hint = exc.hint or command("start", cluster=self.name)
+                raise
 
     def kubectl(self, arguments: Sequence[str]) -> int:
         """Run kubectl on this process's terminal, against this cluster, and return its exit code.
 
         Raises:
             NotFoundError: there is no such cluster.
+            WrongStateError: it does not run.
             PrerequisiteError: there is no kubectl on PATH or beside the cluster.
         """
         self.kubeconfig()
+        if not _WITHOUT_API.intersection(arguments):
+            self._check_reachable()
         file = self._installation.layout.kubeconfig(self.name)
         return self._installation.runner().foreground([self.kubectl_program(), *arguments], env={"KUBECONFIG": str(file)})
 

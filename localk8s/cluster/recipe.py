@@ -97,6 +97,7 @@ def start(
             announce(plan)
             return plan
         with held(installation, name, watched):
+            _finish_deleting(installation, name, watched)
             owed = _finish_leaving(installation, name, watched)
             plan, _ = _plan(installation, name, wish, watched)
             announce(plan)
@@ -110,7 +111,7 @@ def start(
 
 def _plan(installation: Installation, name: str, wish: Wish, report: Reporter) -> tuple[Plan, Driver]:
     try:
-        record = installation.records.load(name)
+        record = _standing(installation, name)
     except NotFoundError:
         with report.step("check", "checking this host") as step:
             plan, driver = plan_new(installation, name, wish)
@@ -118,6 +119,25 @@ def _plan(installation: Installation, name: str, wish: Wish, report: Reporter) -
         return plan, driver
     driver = driver_of(installation, record.spec.driver, name)
     return plan_existing(record, with_implied_driver(installation, wish, record.spec.driver), driver), driver
+
+
+def _standing(installation: Installation, name: str) -> Record:
+    """The record of ``name``.
+
+    Raises:
+        NotFoundError: there is none, or what it is about is being deleted.
+    """
+    record = installation.records.load(name)
+    if record.deleting:
+        raise NotFoundError(f'Cluster "{name}" is being deleted.', hint=command("delete", "--yes", cluster=name))
+    return record
+
+
+def _finish_deleting(installation: Installation, name: str, report: Reporter) -> None:
+    """Go on with deleting the cluster, where that was interrupted: a start makes a whole one, not one out of half of it."""
+    with contextlib.suppress(NotFoundError):
+        if installation.records.load(name).deleting:
+            _delete(installation, name, report)
 
 
 def _finish_leaving(installation: Installation, name: str, report: Reporter) -> bool:
@@ -246,12 +266,20 @@ def delete(installation: Installation, name: str, report: Reporter) -> bool:
     """Remove every trace of ``name``, also without a readable record; returns whether there was a record."""
     watched = Watched(report)
     with clear_errors(), interruptible(watched, name, "delete"), held(installation, name, watched):
-        known = name in installation.records.names()
-        for driver in _concerned(installation, name, known=known):
-            driver.delete(name, watched if known else SilentReporter())
-        _withdraw_entries(installation, name, report)
-        installation.records.remove(name)
-        return known
+        return _delete(installation, name, watched)
+
+
+def _delete(installation: Installation, name: str, report: Reporter) -> bool:
+    """As ``delete``, where the lock is held. What a kill leaves of it is known by the record for what it is."""
+    known = name in installation.records.names()
+    drivers = tuple(_concerned(installation, name, known=known))
+    with contextlib.suppress(Localk8sError, OSError):  # an unreadable record, a full disk: neither is in the way of a delete
+        installation.records.save(replace(installation.records.load(name), deleting=True))
+    for driver in drivers:
+        driver.delete(name, report if known else SilentReporter())
+    _withdraw_entries(installation, name, report)
+    installation.records.remove(name)
+    return known
 
 
 def _withdraw_entries(installation: Installation, name: str, report: Reporter) -> None:

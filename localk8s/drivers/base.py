@@ -186,6 +186,19 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class SupportsReach(Protocol):
+    """Whether there is a way to the API server is known at once, without asking it."""
+
+    def check_reachable(self, spec: ClusterSpec) -> None:
+        """Look before anything dials an address of the cluster; takes a second at most.
+
+        Raises:
+            WrongStateError: its control plane is off, or this network has no way to it, so that a packet for it would
+                leave by the host's uplink.
+        """
+
+
+@runtime_checkable
 class SupportsNodes(Protocol):
     """Single nodes can be added and removed while the others run."""
 

@@ -1,17 +1,18 @@
-"""What drivers with networks of their own ask of this host's: which ranges it knows a way to, and a way out for a bridge.
-
-Must not know clusters: bridges, ranges and marks are given.
-"""
+"""What drivers with networks of their own ask of this host's: which ranges it knows a way to, which links there are."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import sys
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from localk8s.model.errors import PrerequisiteError
 from localk8s.model.node import Runner
+
+_REJECTS = 0x0200
+"""A flag of ``/proc/net/route`` (linux/route.h, RTF_REJECT)."""
 
 
 def has_uplink(runner: Runner) -> bool:
@@ -32,6 +33,20 @@ def taken_ranges(runner: Runner) -> tuple[IPv4Network, ...]:
     return tuple(IPv4Network(destination, strict=False) for destination in found if destination != "default")
 
 
+def kernel_routes(text: str | None = None) -> tuple[tuple[IPv4Network, bool], ...]:
+    """The destinations in the main table, each with whether it is made unreachable. Quick: asks no program. Linux only.
+
+    Args:
+        text: of ``/proc/net/route``; read when None.
+    """
+    found = []
+    for line in (Path("/proc/net/route").read_text() if text is None else text).splitlines()[1:]:
+        fields = line.split()
+        address, mask = (int.from_bytes(bytes.fromhex(fields[index]), sys.byteorder) for index in (1, 7))
+        found.append((IPv4Network((address, mask.bit_count())), bool(int(fields[3], 16) & _REJECTS)))
+    return tuple(found)
+
+
 def links_called(runner: Runner, prefix: str) -> tuple[str, ...]:
     """Every link on this host whose name begins with ``prefix``; none on a host without ``ip``."""
     try:
@@ -40,40 +55,6 @@ def links_called(runner: Runner, prefix: str) -> tuple[str, ...]:
         return ()
     entries: list[dict[str, Any]] = json.loads(done.stdout or "[]")
     return tuple(entry["ifname"] for entry in entries if entry.get("ifname", "").startswith(prefix))
-
-
-@dataclass(frozen=True, slots=True)
-class WayOut:
-    """What lets machines behind a bridge out by this host's uplink, and packets between them pass."""
-
-    bridge: str
-    addresses: IPv4Network
-    """Of the machines."""
-    mark: str
-    """The comment by which the rules are known."""
-
-    @property
-    def rules(self) -> tuple[tuple[str, ...], ...]:
-        """Rules of iptables, each: table, chain, specification."""
-        mark = ("-m", "comment", "--comment", self.mark)
-        return (
-            ("nat", "POSTROUTING", "-s", str(self.addresses), "!", "-o", self.bridge, *mark, "-j", "MASQUERADE"),
-            ("filter", "FORWARD", "-i", self.bridge, *mark, "-j", "ACCEPT"),
-            ("filter", "FORWARD", "-o", self.bridge, *mark, "-j", "ACCEPT"),
-        )
-
-    def open(self, runner: Runner) -> None:
-        """Insert the rules that are missing and let the host forward."""
-        runner.run(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
-        for table, chain, *specification in self.rules:
-            if runner.run(["iptables", "-w", "-t", table, "-C", chain, *specification], check=False).returncode != 0:
-                runner.run(["iptables", "-w", "-t", table, "-I", chain, *specification])
-
-    def close(self, runner: Runner) -> None:
-        """Remove the rules, if they are there."""
-        for table, chain, *specification in self.rules:
-            while runner.run(["iptables", "-w", "-t", table, "-D", chain, *specification], check=False).returncode == 0:
-                pass
 
 
 def _routes(runner: Runner, table: str) -> list[dict[str, Any]]:

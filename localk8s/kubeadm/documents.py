@@ -21,7 +21,6 @@ _SLOW_LEASE = {
 }
 """A controller that cannot renew its lease in time ends itself, and has to start anew on a machine that is too slow already."""
 _SLOW_NODES = {"node-monitor-grace-period": "120s"}
-ETCD_BEFORE_3_6 = {"experimental-initial-corrupt-check": "true", "snapshot-count": "10000"}
 
 
 def yaml_documents(documents: Iterable[Mapping[str, Any]]) -> str:

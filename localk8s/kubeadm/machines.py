@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from localk8s.kubeadm.documents import init_documents, join_documents
+from localk8s.kubeadm.etcd import fit_etcd, fitting_etcd
 from localk8s.kubeadm.parameters import ADMIN_CONF, KUBELET_CONF, PKI, RUNTIME_ENDPOINT, JoinTicket, KubeadmParameters
 from localk8s.kubeadm.phases import (
     INIT_CONFIG,
@@ -31,28 +31,14 @@ from localk8s.system.wait import Pending, wait_until
 
 CONTROL_PLANE_READY = "/etc/kubernetes/localk8s-control-plane"
 """Exists once a machine's control plane is whole and in the cluster."""
-ETCD_MANIFEST = "/etc/kubernetes/manifests/etcd.yaml"
 
 _UPLOAD_CONFIG = "/etc/kubernetes/localk8s-upload.yaml"
 _WATCHES_DUE = "/etc/kubernetes/localk8s-watches"
 _BY_HAND = ("preflight", "certs", "kubeconfig", "etcd", "control-plane")
-"""Phases of ``init`` that are run one by one, so that etcd's manifest can be mended before a kubelet sees it."""
+"""Phases of ``init`` that are run one by one, so that etcd's manifest fits before a kubelet sees it."""
 _NOT_OURS = ("addon/coredns",)
 _INIT_LIMIT = 1200.0
 _ETCD_LIMIT = 60.0
-
-_MEND_ETCD = rf"""
-file={ETCD_MANIFEST}
-[ -s $file ] || exit 0
-grep -q -e '--feature-gates=InitialCorruptCheck' -e watch-progress-notify-interval -e initial-corrupt-check \
-  -e 'path: /livez' -e 'path: /readyz' $file || exit 0
-sed -e '/--feature-gates=InitialCorruptCheck/d' -e '/watch-progress-notify-interval/d' -e '/initial-corrupt-check/d' \
-  -e 's#path: /livez.*#path: /health#' -e 's#path: /readyz.*#path: /health#' $file >/etc/kubernetes/etcd.yaml.new
-mv -f /etc/kubernetes/etcd.yaml.new $file
-"""
-"""kubeadm writes etcd's arguments and probes for the etcd it was released with; an older etcd prints its usage and exits.
-What is taken away is optional for every etcd, and ``/health`` is answered by all of them."""
-
 
 _BE_PATIENT = """
 umask 077
@@ -67,32 +53,6 @@ done
 
 Whole files only, made elsewhere: a kubelet takes everything that appears beside them for one more manifest.
 """
-
-
-def mend_etcd(node: Node) -> None:
-    """Take out of etcd's manifest what an etcd older than 3.6 does not know. No effect where nothing is to be done."""
-    node.run(["sh", "-c", _MEND_ETCD])
-
-
-@contextmanager
-def mending_etcd(node: Node) -> Iterator[None]:
-    """Keep etcd's manifest mended during the block (``kubeadm join`` writes it and waits for etcd in one go)."""
-    over = threading.Event()
-
-    def keep() -> None:
-        while not over.wait(0.5):
-            try:
-                mend_etcd(node)
-            except CommandError:
-                continue  # the machine is busy; the next look is half a second away
-
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(30)
 
 
 def is_control_plane(node: Node) -> bool:
@@ -110,7 +70,7 @@ def init(node: Node, parameters: KubeadmParameters) -> None:
     by_hand: tuple[str, ...] = _BY_HAND
     for phase in (("certs", "all"), ("kubeconfig", "all"), ("etcd", "local"), ("control-plane", "all")):
         kubeadm(node, "init", "phase", *phase, "--config", INIT_CONFIG)
-    mend_etcd(node)
+    fit_etcd(node)
     if parameters.slow:
         _start_one_by_one(node, parameters)
         by_hand += ("kubelet-start",)
@@ -206,7 +166,7 @@ def join_control_plane(first: Node, node: Node, parameters: KubeadmParameters, r
     _upload_certificates(first, parameters, key)
     documents = join_documents(parameters, name=node.name, address=node.address, ticket=right, control_plane=key)
     node.write(JOIN_CONFIG, documents, mode=0o600)
-    with mending_etcd(node):
+    with fitting_etcd(node):
         kubeadm(node, *join_arguments(("preflight",)), timeout=_INIT_LIMIT)
     node.run(["rm", "-f", JOIN_CONFIG])
     node.write(CONTROL_PLANE_READY, "")

@@ -63,8 +63,6 @@ class KubeadmParameters:
     """Names and addresses in the API server's certificate, beyond kubeadm's own."""
     image_repository: str = ""
     """Where static pods' images are named; empty for kubeadm's default."""
-    etcd_is_old: bool = False
-    """True when etcd is older than 3.6, so that kubeadm's newer arguments for it must be replaced."""
     several_control_planes: bool = False
     """Their etcds share this host's disks and processors: they must not elect a new leader at every hiccup."""
     ignore_preflight: tuple[str, ...] = field(default=())

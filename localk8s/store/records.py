@@ -45,6 +45,8 @@ class Record:
     """Why this driver, when the cluster was created: ``--driver``, ``LOCALK8S_DRIVER``, …"""
     leaving: str = ""
     """The node that is being deleted; the next ``start`` finishes that. Empty when none is."""
+    deleting: bool = False
+    """Whether the whole cluster is being deleted: what is there of it may be half of it."""
 
 
 class Records:
@@ -138,6 +140,8 @@ def encode(record: Record) -> str:
     }
     if record.leaving:
         content["leaving"] = record.leaving
+    if record.deleting:
+        content["deleting"] = True
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -165,6 +169,7 @@ def decode(text: str) -> Record:
         created=_is(content["created"], bool),
         driver_source=_is(content.get("driverSource", ""), str),
         leaving=_is(content.get("leaving", ""), str),
+        deleting=_is(content.get("deleting", False), bool),
     )
 
 

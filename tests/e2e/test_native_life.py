@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -176,12 +177,19 @@ def test_stop_and_start_bring_the_same_cluster_back(cluster: RealDoor) -> None:
     cluster.do("stop")
     assert cluster.status()["state"] == "stopped"
     assert cluster.run("status").returncode == 4
+    assert not _cables(), "no cable outlives its node"
+    assert "==> etcd <==" in cluster.do("logs"), "what a node wrote can be read while it is off"
     cluster.do("start")
     assert addresses(cluster) == old_addresses
     assert {node["metadata"]["uid"] for node in cluster.objects("nodes")} == nodes
     eventually(lambda: ask_ok(url), "the demo answers again", 60)
     assert {pod["metadata"]["uid"] for pod in cluster.objects("pods", "-l", "app=demo")} == pods
     assert cluster.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}") == "b"
+
+
+def _cables() -> list[str]:
+    found = json.loads(subprocess.run(["ip", "-json", "link", "show", "type", "veth"], capture_output=True, check=True).stdout)
+    return [link["ifname"] for link in found if link.get("ifname", "").startswith("lk8s")]
 
 
 def ask_ok(url: str) -> bool:
@@ -222,6 +230,25 @@ def test_a_node_that_is_off_is_told_and_started_again(cluster: RealDoor) -> None
     assert [node["name"] for node in off] == ["default-3"] and "localk8s start" in off[0]["reason"]
     cluster.do("start")
     eventually(lambda: cluster.status()["state"] == "running", "three nodes again", 30)
+
+
+def test_start_starts_what_was_put_down_on_nodes_that_run(cluster: RealDoor) -> None:
+    """As a ``stop`` leaves it that was killed between its steps, and worse."""
+    down = {
+        "default": ["etcd", "kube-apiserver", "kube-scheduler", "dns"],
+        "default-2": ["kubelet", "containerd", "kube-proxy"],
+    }
+    for node, programs in down.items():
+        cluster.run("ssh", node, "--", "sv", "-w", "3", "force-stop", *[f"/run/localk8s/service/{each}" for each in programs])
+    cluster.node("default-3", "sv", "pause", "/run/localk8s/service/kubelet")
+    status = cluster.status()
+    assert status["state"] == "broken"
+    for node in status["nodes"]:
+        assert all(program in node["reason"] for program in down.get(node["name"], ["kubelet"])), node
+        assert "localk8s start" in node["reason"]
+    cluster.do("start")
+    assert cluster.status()["state"] == "running", cluster.status()
+    assert ask(demo_url(cluster))["pod"].startswith("demo-")
 
 
 def test_memory_and_nodes_grow_on_what_runs(cluster: RealDoor) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localk8s.kubeadm import machines
+from localk8s.kubeadm import etcd, machines
 from localk8s.kubeadm.documents import cluster_document
 from localk8s.kubeadm.parameters import ClusterNetwork, JoinTicket, KubeadmParameters
 from localk8s.model.errors import CommandError
@@ -32,6 +32,7 @@ MANIFEST = """spec:
     - --name=t
     - --snapshot-count=10000
     - --watch-progress-notify-interval=5s
+    image: registry.k8s.io/etcd:TAG
     livenessProbe:
       httpGet:
         path: /livez
@@ -91,31 +92,90 @@ class Recorder:
         return [line for line in self.lines if line.startswith("kubeadm")]
 
 
-def mended(tmp_path: Path, manifest: str) -> str:
-    """The manifest after the script ran on it, with its paths moved into ``tmp_path``."""
-    file = tmp_path / "etcd.yaml"
-    file.write_text(manifest)
-    script = machines._MEND_ETCD.replace(machines.ETCD_MANIFEST, str(file)).replace("/etc/kubernetes/", f"{tmp_path}/")
-    subprocess.run(["sh", "-ec", script], check=True)
+KNOWS = {
+    "3.3.25": (),
+    "3.4.23": ("experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval"),
+    "3.5.16": ("experimental-initial-corrupt-check", "experimental-watch-progress-notify-interval"),
+    "3.6.5": ("feature-gates", "watch-progress-notify-interval", "experimental-watch-progress-notify-interval"),
+}
+"""Arguments that etcd prints with --help, by version (of those in question)."""
+
+
+def fitted(tmp_path: Path, manifest: str, version: str, *, here: bool = True) -> str:
+    """The manifest after the script ran on it, with its paths moved into ``tmp_path``.
+
+    Args:
+        tmp_path: a directory.
+        manifest: as kubeadm wrote it.
+        version: of the etcd that the image holds.
+        here: whether the image is on the machine; otherwise its tag has to do.
+    """
+    programs, file = tmp_path / "bin", tmp_path / "etcd.yaml"
+    programs.mkdir(exist_ok=True)
+    helps = "".join(f"  --{flag} 'x'\\n" for flag in KNOWS[version])
+    (programs / "ctr").write_text(f"#!/bin/sh\nexit {0 if here else 1}\n")
+    (programs / "chroot").write_text(
+        f"#!/bin/sh\ncase $3 in --help) printf \"{helps}\" ;; --version) echo 'etcd Version: {version}' ;; esac\n"
+    )
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    tag = version if not here else "3.6.6-0"
+    if not file.exists() or file.read_text() != manifest:
+        file.write_text(manifest.replace("TAG", tag))
+    script = etcd._FIT.replace(etcd.ETCD_MANIFEST, str(file)).replace("/etc/kubernetes/", f"{tmp_path}/")
+    subprocess.run(["sh", "-ec", script], check=True, env={"PATH": f"{programs}:/usr/bin:/bin"})
     return file.read_text()
 
 
-def test_an_old_etcd_gets_only_what_it_knows(tmp_path: Path) -> None:
-    text = mended(tmp_path, MANIFEST)
-    for unknown in ("feature-gates", "progress-notify", "corrupt-check", "livez", "readyz"):
-        assert unknown not in text
-    assert text.count("path: /health\n") == 2 and "--initial-cluster=t=" in text and "--snapshot-count=10000" in text
-    assert mended(tmp_path, text) == text
+def arguments(manifest: str) -> set[str]:
+    lines = (line.strip() for line in manifest.splitlines())
+    wanted = ("corrupt", "Corrupt", "progress")
+    return {line.removeprefix("- ") for line in lines if any(word in line for word in wanted)}
 
 
-def test_etcds_manifest_is_mended_before_a_kubelet_sees_it() -> None:
+@pytest.mark.parametrize(
+    ("version", "here", "expected", "health"),
+    [
+        ("3.3.25", True, set(), True),
+        (
+            "3.4.23",
+            True,
+            {"--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=1s"},
+            True,
+        ),
+        (
+            "3.5.16",
+            True,
+            {"--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s"},
+            False,
+        ),
+        ("3.6.5", True, {"--feature-gates=InitialCorruptCheck=true", "--watch-progress-notify-interval=5s"}, False),
+        ("3.6.5", False, {"--feature-gates=InitialCorruptCheck=true", "--watch-progress-notify-interval=5s"}, False),
+        (
+            "3.5.16",
+            False,
+            {"--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s"},
+            False,
+        ),
+    ],
+)
+def test_an_etcd_gets_what_it_knows(tmp_path: Path, version: str, here: bool, expected: set[str], health: bool) -> None:
+    text = fitted(tmp_path, MANIFEST, version, here=here)
+    assert arguments(text) == expected
+    assert text.count("path: /health\n") == (2 if health else 0)
+    assert "    - --initial-cluster=t=" in text and "    - --snapshot-count=10000\n" in text
+    assert text.count("    - --") == MANIFEST.count("    - --") - 3 + len(expected)
+    assert fitted(tmp_path, text, version, here=here) == text
+
+
+def test_etcds_manifest_fits_before_a_kubelet_sees_it() -> None:
     node = Recorder()
     machines.init(node, PARAMETERS)
     lines = node.lines
     written = next(number for number, line in enumerate(lines) if line.startswith("kubeadm init phase etcd"))
-    mend = next(number for number, line in enumerate(lines) if "feature-gates" in line)
+    fits = next(number for number, line in enumerate(lines) if "feature-gates" in line)
     whole = next(number for number, line in enumerate(lines) if "--skip-phases" in line)
-    assert written < mend < whole
+    assert written < fits < whole
     skipped = lines[whole].partition("--skip-phases=")[2].split(",")
     assert {"certs", "kubeconfig", "etcd", "control-plane", "addon/coredns"} <= set(skipped)
     assert machines.CONTROL_PLANE_READY in node.written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from decimal import Decimal
 from ipaddress import IPv4Network
@@ -16,6 +17,7 @@ from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.native.cluster import may_raise_priority, reservation
 from localk8s.drivers.native.network import host_batch, node_batch, route_batch
 from localk8s.drivers.native.node_files import (
+    TOOLS,
     cni_configuration,
     containerd_configuration,
     no_docker_script,
@@ -25,6 +27,7 @@ from localk8s.drivers.native.node_files import (
 )
 from localk8s.drivers.native.plan import ClusterPlan, choose_network, decode_plan, encode_plan, identify
 from localk8s.kubeadm.parameters import KubeadmParameters
+from localk8s.kubeadm.phases import CREDENTIALS_READY
 from localk8s.model.errors import PrerequisiteError
 from localk8s.model.quantities import GIB
 from localk8s.model.spec import ClusterSpec, NodeSize
@@ -181,3 +184,19 @@ def test_hierarchies_are_read_once_each_with_what_mounts_them_again() -> None:
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_mount_parser(text: str) -> None:
     parse_hierarchies(text)
+
+
+@pytest.mark.parametrize("flag", ["experimental-watch-progress-notify-interval", "watch-progress-notify-interval", ""])
+def test_etcd_is_given_what_it_knows(tmp_path: Path, flag: str) -> None:
+    """An API server from 1.34 on ends watches whose etcd does not say how far they are; an old etcd exits at a new flag."""
+    program, credentials = tmp_path / "usr/bin/etcd", tmp_path / "credentials"
+    program.parent.mkdir(parents=True)
+    line = f"  --{flag} '10m'" if flag else ""
+    program.write_text(f'#!/bin/sh\n[ "$1" = --help ] && echo "  --name \'x\'\n{line}" && exit\necho "$@"\n')
+    program.chmod(0o755)
+    credentials.touch()
+    etcd = next(s for s in services(parameters("v1.36.3"), PLAN, PLAN.node(1), python="p", upstream=()) if s.name == "etcd")
+    script = run_script(etcd).replace(TOOLS, str(tmp_path)).replace(CREDENTIALS_READY, str(credentials))
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert [word for word in said if "progress" in word] == ([f"--{flag}=1s"] if flag else [])
+    assert "--name=demo" in said

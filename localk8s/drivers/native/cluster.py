@@ -23,6 +23,7 @@ from localk8s.drivers.native.network import (
     run_batch,
 )
 from localk8s.drivers.native.node_files import (
+    START_SERVICES,
     cni_configuration,
     containerd_configuration,
     hosts_file,
@@ -116,6 +117,7 @@ class NativeCluster:
             release(boot, process, node.name, log)
         else:
             node.end_orphans()
+            node.run(["sh", "-c", START_SERVICES], check=False)
             self._lay_routes(node.process() or 0, node.plan, nodes, uplink)
             node.write("/etc/hosts", hosts_file(nodes))
         bounds.enforce(node, self.spec)

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeFigures, NodeService, Tool
+from localk8s.drivers.bridge_rules import remove_rules
 from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.host_fit import old_tools
 from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.native import checks, network
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
-from localk8s.drivers.native.node_files import CTR, LOGS
-from localk8s.drivers.native.plan import ClusterPlan, choose_network, identify
+from localk8s.drivers.native.node_files import CTR
+from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, choose_network, identify
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
@@ -128,6 +129,7 @@ class NativeDriver:
         with report.step("stop", f"stopping {recipe.plural(spec.nodes, 'node')}") as step:
             with ThreadPoolExecutor(max_workers=spec.nodes) as pool:
                 recipe.run_all(pool, [partial(members.switch_off, node) for node in cluster.nodes])
+            network.remove_cables(self._runner, [node.plan for node in cluster.nodes])
             step.finish_as(f"stopped {recipe.plural(spec.nodes, 'node')}")
 
     def delete(self, name: str, report: Reporter) -> None:
@@ -141,7 +143,7 @@ class NativeDriver:
             if group.exists():
                 group.empty()
                 group.remove()
-            self._forget_network(directory, name, identity)
+            self._forget_network(directory, identity)
             shutil.rmtree(directory.path, ignore_errors=True)
             if directory.path.exists():
                 raise Localk8sError(f"{directory.path} could not be removed.", hint=f"rm -rf {directory.path}")
@@ -165,6 +167,12 @@ class NativeDriver:
             raise WrongStateError(
                 f'Cluster "{spec.name}" has no kubeconfig yet.', hint=command("start", cluster=spec.name)
             ) from exc
+
+    def check_reachable(self, spec: ClusterSpec) -> None:
+        """See ``SupportsReach``: after a reboot of this host its ranges are not fenced off until the next start."""
+        from localk8s.drivers.native import inspection
+
+        inspection.check_reachable(self._cluster(spec))
 
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """Directories, links and control groups of clusters without a record."""
@@ -196,6 +204,7 @@ class NativeDriver:
         found = members.find(self._cluster(spec), node)
         with report.step("stop", f"stopping {node}") as step:
             members.switch_off(found)
+            network.remove_cables(self._runner, [found.plan])
             step.finish_as(f"stopped {node}")
 
     def start_node(self, spec: ClusterSpec, node: str, report: Reporter) -> None:
@@ -219,12 +228,12 @@ class NativeDriver:
 
     def logs(self, spec: ClusterSpec, node: str, lines: int) -> str:
         """See ``SupportsLogs``: what the supervised services of the node wrote."""
-        found = next(each for each in self.nodes(spec) if each.name == node)
-        text = ""
-        for service in sorted(found.run(["ls", LOGS]).stdout.split()):
-            last = found.run(["tail", "-n", str(lines), f"{LOGS}/{service}/current"], check=False).stdout
-            text += f"==> {service} <==\n{last}\n"
-        return text
+        from localk8s.drivers.native import members
+        from localk8s.drivers.native.node_logs import read_logs
+
+        cluster = self._cluster(spec)
+        found, directory = members.find(cluster, node), cluster.directory
+        return read_logs(found, self._runner, directory.node(found.plan), directory.disk_image(found.plan), lines)
 
     def node_figures(self, spec: ClusterSpec, node: str) -> NodeFigures | None:
         """See ``SupportsNodeFigures``: what the node's control group has used."""
@@ -300,12 +309,12 @@ class NativeDriver:
             network.fence(self._runner, plan)
             return plan
 
-    def _forget_network(self, directory: ClusterDirectory, name: str, identity: str) -> None:
+    def _forget_network(self, directory: ClusterDirectory, identity: str) -> None:
         try:
             plan = directory.load_plan()
         except Localk8sError:
             network.remove_links(self._runner, identity)
-            return
-        network.remove_host_network(self._runner, plan)
+        else:
+            network.remove_host_network(self._runner, plan)
         if shutil.which("iptables"):
-            network.way_out(plan).close(self._runner)
+            remove_rules(self._runner, f"{LINK_PREFIX}-{identity}")

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from localk8s.drivers.native import network
 from localk8s.drivers.native.cluster import NativeCluster
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.kube.readiness import node_state
@@ -31,7 +32,10 @@ def inspect(cluster: NativeCluster) -> ClusterStatus:
     except Localk8sError as exc:
         found, reasons = None, (f"the API does not answer: {exc.message}",)
     statuses = tuple(_node(cluster, node, running[node.name], found) for node in nodes)
-    return _status(cluster, _judge(statuses, reasons), statuses, reasons)
+    state = _judge(statuses, reasons)
+    if state is ClusterState.RUNNING and (lacking := network.what_is_missing(cluster.runner, cluster.plan, len(nodes))):
+        state, reasons = ClusterState.BROKEN, (f"this host has lost {lacking} of it: {_back(cluster)}",)
+    return _status(cluster, state, statuses, reasons)
 
 
 def _judge(nodes: tuple[NodeStatus, ...], reasons: tuple[str, ...]) -> ClusterState:
@@ -70,6 +74,14 @@ def _back(cluster: NativeCluster) -> str:
     return f"{command('start', cluster=cluster.spec.name)} brings it back"
 
 
+def check_reachable(cluster: NativeCluster) -> None:
+    """Raise WrongStateError where the control plane is off, or its bridge is not in this process's network."""
+    if cluster.control_plane.process() is None:
+        raise WrongStateError(f'Cluster "{cluster.spec.name}" is not running.')
+    if not has_bridge(cluster.plan.bridge):
+        raise WrongStateError(f'The bridge of cluster "{cluster.spec.name}" is not in this network.')
+
+
 def _off(cluster: NativeCluster, node: NativeNode) -> NodeStatus:
     return NodeStatus(node.name, node.role, NodeState.STOPPED, node.address, cluster.spec.size, _back(cluster))
 
@@ -102,14 +114,20 @@ def has_bridge(name: str) -> bool:
 
 
 def down_services(process: int) -> tuple[str, ...]:
-    """Names of supervised programs of a node that are down (runsv's ``supervise/stat``), sorted."""
+    """Names of supervised programs of a node that are down or paused (runsv's ``supervise/stat``), sorted."""
     directory = Path(f"/proc/{process}/root/run/localk8s/service")
     down = []
     try:
         for service in sorted(directory.iterdir()):
             stat = service / "supervise" / "stat"
-            if stat.exists() and not stat.read_text().startswith("run"):
+            if stat.exists() and not _runs(stat.read_text()):
                 down.append(service.name)
     except OSError:
         return ()
     return tuple(down)
+
+
+def _runs(stat: str) -> bool:
+    """Whether runsv's one line, such as ``run, paused, want down``, is that of a program that runs and is to go on."""
+    words = stat.strip().split(", ")
+    return words[0] == "run" and not {"paused", "want down"}.intersection(words)

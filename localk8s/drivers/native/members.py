@@ -64,7 +64,7 @@ def remove(cluster: NativeCluster, node: NativeNode, report: Reporter) -> None:
         switch_off(node)
         kubeadm.forget_node(first, node.name)
         node.group.remove()
-        cluster.runner.run(["ip", "link", "delete", node.plan.link], check=False)
+        network.remove_cables(cluster.runner, [node.plan])
         shutil.rmtree(cluster.directory.node(node.plan), ignore_errors=True)
         _forget_routes(cluster, node)
         cluster.directory.save_plan(cluster.plan.without(node.plan.index, cluster.spec.nodes))

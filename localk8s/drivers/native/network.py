@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from localk8s.drivers.bridge_rules import BridgeRules
 from localk8s.drivers.cluster_ranges import ranges
-from localk8s.drivers.host_routes import WayOut, links_called
+from localk8s.drivers.host_routes import has_uplink, kernel_routes, links_called
 from localk8s.drivers.native.kernel_modules import load_modules
 from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, NodePlan
 from localk8s.model.node import Runner
@@ -17,10 +18,13 @@ from localk8s.model.node import Runner
 _LAST_RESORT = 4_000_000_000
 """Metric of the unreachable routes: any other route is better."""
 
+_KEPT = "proto kernel"
+"""What a route is said to be by. systemd-networkd deletes every route of others when it restarts, but not the kernel's."""
+
 
 def host_batch(plan: ClusterPlan) -> str:
     """Lines for ``ip -batch``: the fences and the bridge (idempotent: replace; the bridge is added separately)."""
-    lines = [f"route replace unreachable {network} metric {_LAST_RESORT}" for network in ranges(plan.network)]
+    lines = [f"route replace unreachable {network} metric {_LAST_RESORT} {_KEPT}" for network in ranges(plan.network)]
     return "\n".join(lines) + "\n"
 
 
@@ -32,8 +36,8 @@ def bridge_batch(plan: ClusterPlan) -> str:
 
 def route_batch(plan: ClusterPlan, nodes: Sequence[NodePlan]) -> str:
     """Lines for ``ip -batch``: how the host reaches pods (by their node) and services (by the control plane)."""
-    lines = [f"route replace {node.pods} via {node.address} dev {plan.bridge}" for node in nodes]
-    lines.append(f"route replace {plan.network.services} via {nodes[0].address} dev {plan.bridge}")
+    lines = [f"route replace {node.pods} via {node.address} dev {plan.bridge} {_KEPT}" for node in nodes]
+    lines.append(f"route replace {plan.network.services} via {nodes[0].address} dev {plan.bridge} {_KEPT}")
     return "\n".join(lines) + "\n"
 
 
@@ -79,12 +83,23 @@ def fence(runner: Runner, plan: ClusterPlan) -> None:
 
 
 def lay_host_network(runner: Runner, plan: ClusterPlan) -> None:
-    """Unreachable routes first, then the bridge, with the kernel modules that it takes. Idempotent."""
+    """Unreachable routes first, then the bridge, with the kernel modules that it takes, and its rules. Idempotent."""
     fence(runner, plan)
     load_modules(runner)
     if not link_exists(runner, plan.bridge):
         runner.run(["ip", "link", "add", plan.bridge, "type", "bridge", "forward_delay", "0"])
     run_batch(runner, bridge_batch(plan))
+    rules(plan).lay(runner, uplink=has_uplink(runner))
+
+
+def what_is_missing(runner: Runner, plan: ClusterPlan, count: int) -> str:
+    """Which part of a running cluster's network another program took away from this host; empty when nothing is missing."""
+    nodes = plan.nodes(count)
+    wanted = {(network, True) for network in ranges(plan.network)}
+    wanted |= {(network, False) for network in (plan.network.services, *(node.pods for node in nodes))}
+    if not wanted <= set(kernel_routes()):
+        return "routes"
+    return "" if rules(plan).are_there(runner) else "firewall rules"
 
 
 def connect_node(runner: Runner, plan: ClusterPlan, node: NodePlan, process: int) -> None:
@@ -95,6 +110,11 @@ def connect_node(runner: Runner, plan: ClusterPlan, node: NodePlan, process: int
         ["ip", "link", "add", node.link, "type", "veth", "peer", "name", "eth0", "netns", str(process)],
     )
     run_batch(runner, f"link set {node.link} master {plan.bridge}\nlink set {node.link} up\n")
+
+
+def remove_cables(runner: Runner, nodes: Sequence[NodePlan]) -> None:
+    """Remove the host's ends of the nodes' cables. By itself one goes only with the last socket of a node that is off."""
+    run_batch(runner, "".join(f"link delete {node.link}\n" for node in nodes), force=True)
 
 
 def remove_host_network(runner: Runner, plan: ClusterPlan) -> None:
@@ -112,6 +132,6 @@ def remove_links(runner: Runner, identity: str) -> None:
         run_batch(runner, "".join(f"link delete {link}\n" for link in links), force=True)
 
 
-def way_out(plan: ClusterPlan) -> WayOut:
-    """What lets nodes out by the host's uplink."""
-    return WayOut(plan.bridge, plan.network.nodes, plan.cgroup)
+def rules(plan: ClusterPlan) -> BridgeRules:
+    """What lets nodes reach each other through the host's packet filter, and out by its uplink."""
+    return BridgeRules(plan.bridge, plan.network.nodes)

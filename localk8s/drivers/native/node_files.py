@@ -16,6 +16,7 @@ from localk8s.drivers import runtime_files
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
 from localk8s.drivers.service_script import service_script
 from localk8s.kubeadm import command_lines
+from localk8s.kubeadm.etcd import progress_argument
 from localk8s.kubeadm.parameters import KUBELET_CONFIG, KUBELET_FLAGS, PROXY_CONF, KubeadmParameters
 from localk8s.kubeadm.phases import CREDENTIALS_READY, PROXY_CONFIG
 from localk8s.model.status import NodeRole
@@ -23,6 +24,8 @@ from localk8s.model.status import NodeRole
 BINARIES = "/run/localk8s/bin"
 TOOLS = "/run/localk8s/tools"
 SERVICES = "/run/localk8s/service"
+START_SERVICES = f"for service in {SERVICES}/*; do sv up $service; sv cont $service; done >/dev/null"
+"""Lets every program run that somebody, or a ``stop`` that was killed, has put down or paused; no effect on what runs."""
 LOGS = "/var/log/localk8s"
 CONTAINERD_CONFIG = "/etc/localk8s-containerd.toml"
 _TOOLS_FIRST = (("PATH", f"{TOOLS}/usr/bin:{TOOLS}/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
@@ -47,17 +50,19 @@ class Service:
     environment: Sequence[tuple[str, str]] = ()
     prepare: Sequence[str] = ()
     """Shell lines that run before it."""
+    more: str = ""
+    """Shell text with more arguments, from what ``prepare`` set."""
 
 
 def run_script(service: Service) -> str:
     """The ``run`` script of a runit service directory."""
     before: list[str] = []
-    prepare, tail = [*service.prepare], ""
+    prepare, tail = [*service.prepare], f" {service.more}" if service.more else ""
     if service.needs:
         before.append(f"until [ -e {shlex.quote(service.needs)} ]; do sleep 0.05; done")
     if service.environment_file:
         prepare.append(f"[ ! -e {service.environment_file} ] || . {service.environment_file}")
-        tail = " ${KUBELET_KUBEADM_ARGS-}"
+        tail += " ${KUBELET_KUBEADM_ARGS-}"
     return service_script(service.argv, dict(service.environment), prepare, before=before, tail=tail)
 
 
@@ -94,7 +99,13 @@ def services(
     if node.role is NodeRole.WORKER:
         return common
     control_plane = (
-        Service("etcd", (f"{TOOLS}/usr/bin/etcd", *command_lines.etcd(node.name)[1:]), needs=CREDENTIALS_READY),
+        Service(
+            "etcd",
+            (f"{TOOLS}/usr/bin/etcd", *command_lines.etcd(node.name)[1:]),
+            needs=CREDENTIALS_READY,
+            prepare=(progress_argument(f"{TOOLS}/usr/bin/etcd"),),
+            more="$progress",
+        ),
         Service("kube-apiserver", command_lines.kube_apiserver(parameters, str(node.address)), needs=CREDENTIALS_READY),
         Service("kube-controller-manager", command_lines.kube_controller_manager(parameters), needs=CREDENTIALS_READY),
         Service("kube-scheduler", command_lines.kube_scheduler(), needs=CREDENTIALS_READY),

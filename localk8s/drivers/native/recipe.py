@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 
 from localk8s.artifacts.base import Artifacts
 from localk8s.artifacts.kinds import Image, ImageRole
-from localk8s.drivers.host_routes import has_uplink
 from localk8s.drivers.native.cluster import NativeCluster
 from localk8s.drivers.native.machine import NativeNode
-from localk8s.drivers.native.network import lay_host_network, route_batch, run_batch, way_out
+from localk8s.drivers.native.network import lay_host_network, route_batch, run_batch
 from localk8s.drivers.native.node_files import CTR, DNS_CONF, LOGS, SERVICES
 from localk8s.drivers.native.plan import NodePlan
 from localk8s.drivers.native.storage import keep, kept_images
@@ -127,11 +126,9 @@ def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
 
 
 def boot(bringing: Bringing, pool: ThreadPoolExecutor) -> None:
-    """Fences, bridge, nodes side by side, routes."""
+    """Fences, bridge and its rules, nodes side by side, routes."""
     cluster = bringing.cluster
     lay_host_network(cluster.runner, cluster.plan)
-    if has_uplink(cluster.runner):
-        way_out(cluster.plan).open(cluster.runner)
     run_all(pool, [partial(cluster.boot, node, bringing.parameters, bringing.pause) for node in cluster.nodes])
     run_batch(cluster.runner, route_batch(cluster.plan, cluster.plan.nodes(cluster.spec.nodes)))
 

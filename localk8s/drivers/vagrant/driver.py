@@ -14,7 +14,7 @@ from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.machines import MachineBox
 from localk8s.drivers.vagrant import box_store, checks, members, pod_network, recipe, removal
 from localk8s.drivers.vagrant.cluster import VagrantCluster, boxes, cluster_directory, identity, load, load_plan
-from localk8s.drivers.vagrant.inspection import inspect
+from localk8s.drivers.vagrant.inspection import check_reachable, inspect
 from localk8s.drivers.vagrant.inventory import render_inventory
 from localk8s.drivers.vagrant.options import KNOWN, detect_provider, read_options
 from localk8s.drivers.vagrant.plan import ClusterPlan, choose_network
@@ -173,6 +173,10 @@ class VagrantDriver(Services):
         if not program.is_file() and self._context.host.facts().platform == "linux":
             members.copy_kubectl(load(self._context, spec), program)
         return program if program.is_file() else None
+
+    def check_reachable(self, spec: ClusterSpec) -> None:
+        """See ``SupportsReach``."""
+        check_reachable(load(self._context, spec))
 
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """See ``Driver.leftovers``."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from localk8s.drivers.host_routes import WayOut, has_uplink
+from localk8s.drivers.bridge_rules import BridgeRules, remove_rules
+from localk8s.drivers.host_routes import has_uplink
 from localk8s.drivers.vagrant.plan import ClusterPlan
 from localk8s.model.node import Runner
 
@@ -18,20 +19,19 @@ def lay(runner: Runner, plan: ClusterPlan) -> None:
         runner.run(["ip", "link", "add", plan.bridge, "type", "bridge", "forward_delay", "0"])
     batch = f"address replace {plan.gateway}/{plan.network.nodes.prefixlen} dev {plan.bridge}\nlink set {plan.bridge} up\n"
     runner.run(["ip", "-batch", "-"], input=batch)
-    if has_uplink(runner):
-        way_out(plan).open(runner)
+    rules(plan).lay(runner, uplink=has_uplink(runner))
 
 
 def remove(runner: Runner, plan: ClusterPlan) -> None:
     """Take the bridge and its rules away; they need not be there."""
-    way_out(plan).close(runner)
     if _exists(runner, plan.bridge):
         runner.run(["ip", "link", "delete", plan.bridge], check=False)
+    remove_rules(runner, plan.bridge)
 
 
-def way_out(plan: ClusterPlan) -> WayOut:
-    """What lets machines out by the host's uplink."""
-    return WayOut(plan.bridge, plan.network.nodes, plan.bridge)
+def rules(plan: ClusterPlan) -> BridgeRules:
+    """What lets machines reach each other through the host's packet filter, and out by its uplink."""
+    return BridgeRules(plan.bridge, plan.network.nodes)
 
 
 def own_sysfs(runner: Runner, plan: ClusterPlan) -> tuple[str, ...]:

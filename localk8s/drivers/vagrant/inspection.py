@@ -13,7 +13,7 @@ from localk8s.kube.paths import api_path
 from localk8s.kube.readiness import judge_node
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm.parameters import API_PORT
-from localk8s.model.errors import Localk8sError
+from localk8s.model.errors import Localk8sError, WrongStateError
 from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
 
@@ -93,6 +93,13 @@ def _node(
         return _status_of(cluster, machine, NodeState.BROKEN, f"kubelet is not running; {_back(cluster)}")
     judged = judge_node(node, heard_since=since)
     return _status_of(cluster, machine, NodeState.READY if judged else NodeState.NOT_READY, judged.reason)
+
+
+def check_reachable(cluster: VagrantCluster) -> None:
+    """Raise WrongStateError where no machine with a control plane answers on a network of this host."""
+    planes = [cluster.plan.machine(index) for index in cluster.plan.control_planes]
+    if not any(each([machine for machine in planes if cluster.exists(machine)], listens)):
+        raise WrongStateError(f'Cluster "{cluster.spec.name}" is not running.')
 
 
 def _probe(target: tuple[Machine, int]) -> tuple[tuple[str, int], bool]:

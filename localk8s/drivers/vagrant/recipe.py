@@ -45,8 +45,15 @@ systemctl daemon-reload
 localk8s-network
 [ ! -e /etc/keepalived/keepalived.conf ] || systemctl reload-or-restart keepalived
 chown vagrant: /home/vagrant
+start() { systemctl -q is-active "$1" || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1"; }; }
+start containerd.service
+[ ! -s /etc/kubernetes/kubelet.conf ] || start kubelet.service
+for unit in /etc/systemd/system/multi-user.target.wants/localk8s-*.service; do
+  [ ! -e "$unit" ] || start "${unit##*/}" || true
+done
 """
-"""The home is root's in boxes that were built before its user was: what logs in (Ansible) could write nothing."""
+"""The home is root's in boxes that were built before its user was: what logs in (Ansible) could write nothing.
+What is down on a machine that runs, such as a kubelet that was stopped by hand, is started."""
 
 
 _SHARE_PLUGINS = "mkdir -p /opt/cni; [ -e /opt/cni/bin ] || ln -s /usr/lib/cni /opt/cni/bin"
