@@ -39,7 +39,7 @@ def until_interrupted(session: Session) -> int:
 
 def port_forward(
     ctx: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="KIND/NAME", help="svc, pod, deploy, sts, ds or rs, and a name.")],
+    target: Annotated[str, typer.Argument(metavar="KIND/NAME", help="svc, pod, deploy, sts, ds, rs or job, and a name.")],
     ports: Annotated[
         list[str], typer.Argument(metavar="[LOCAL:]REMOTE…", help="Numbers or names; LOCAL 0 takes any free port.")
     ],

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from localk8s.cli.commands import GENERAL
+from localk8s.model.errors import UsageError
 
 
 def complete_cluster(incomplete: str) -> list[str]:
@@ -83,3 +84,15 @@ Namespace = Annotated[
     str,
     typer.Option("--namespace", "-n", metavar="NAME", help="Kubernetes namespace (default default).", rich_help_panel=GENERAL),
 ]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.", rich_help_panel=GENERAL)]
+
+
+def chosen_namespace(*, all_namespaces: bool, namespace: str | None, default: str) -> str:
+    """The namespace that ``-A`` and ``-n`` choose; empty for all.
+
+    Raises:
+        UsageError: both were given.
+    """
+    if all_namespaces and namespace is not None:
+        raise UsageError("--all-namespaces and --namespace cannot go together.", hint=f"--namespace {namespace}")
+    return "" if all_namespaces else (default if namespace is None else namespace)

@@ -30,7 +30,7 @@ def logs(
     ctx: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[NODE|KIND/NAME]", help="A node; or pods: pod, deploy, svc, sts, ds or rs, and a name."),
+        typer.Argument(metavar="[NODE|KIND/NAME]", help="A node; or pods: pod, deploy, svc, sts, ds, rs or job, and a name."),
     ] = None,
     cluster: ClusterName = None,
     lines: Annotated[
@@ -45,6 +45,12 @@ def logs(
     selector: Annotated[
         str, typer.Option("--selector", "-l", metavar="LABELS", help="Pods with these labels.", rich_help_panel=_WHAT)
     ] = "",
+    container: Annotated[
+        str, typer.Option("--container", metavar="NAME", help="Only this container of each pod.", rich_help_panel=_WHAT)
+    ] = "",
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Of the containers before their last restart.", rich_help_panel=_WHAT)
+    ] = False,
     namespace: Namespace = "default",
     run: Annotated[
         str | None,
@@ -65,9 +71,10 @@ def logs(
     if not (lines.isascii() and lines.isdigit() and len(lines) < 7 and int(lines) > 0):
         raise UsageError(f"--lines {lines!r} is no number of lines.", hint=instead("--lines", "50"))
     if not selector and (target is None or "/" not in target):
-        if follow:
+        if follow or container or previous:
+            what = "followed" if follow else "chosen by --container or --previous"
             raise UsageError(
-                "Only logs of pods can be followed.", hint=command("logs", "-f", "deploy/web", cluster=session.name)
+                f"Only logs of pods can be {what}.", hint=command("logs", "-f", "deploy/web", cluster=session.name)
             )
         write(session.cluster.logs(target or "", lines=int(lines)))
         return 0
@@ -75,15 +82,32 @@ def logs(
         raise UsageError(
             "A name and --selector cannot go together.", hint=command("logs", "-l", "app=web", cluster=session.name)
         )
-    if not follow:
-        _print(session.cluster.pod_logs(target or "", selector=selector, namespace=namespace, lines=int(lines)))
-        return 0
+    if follow and previous:
+        raise UsageError(
+            "--follow and --previous cannot go together.", hint=command("logs", "-p", "pod/x", cluster=session.name)
+        )
+    chosen = {"selector": selector, "namespace": namespace, "container": container}
+    if follow:
+        return _follow(session, target or "", int(lines), chosen)
+    try:
+        _print(session.cluster.pod_logs(target or "", lines=int(lines), previous=previous, **chosen))
+    except NotFoundError as exc:
+        if not exc.hint:
+            exc.hint = command("kubectl", "get", "pods", "-n", namespace, "--show-labels", cluster=session.name)
+        raise
+    return 0
+
+
+def _follow(session: Session, target: str, lines: int, chosen: dict[str, str]) -> int:
     session.endless = True
     with (
         contextlib.suppress(KeyboardInterrupt),
-        session.cluster.follow_pod_logs(target or "", selector=selector, namespace=namespace, lines=int(lines)) as lines_,
+        session.cluster.follow_pod_logs(target, lines=lines, **chosen) as follower,
     ):
-        _print(lines_)
+        if not follower.pods:
+            sys.stderr.write("No pods yet; waiting for one (Ctrl-C ends it).\n")
+            sys.stderr.flush()
+        _print(follower)
     return 0
 
 

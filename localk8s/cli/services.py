@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localk8s.cli.forwarding import complain, until_interrupted
-from localk8s.cli.options import ClusterName, Output, Quiet, Verbose, Yes
+from localk8s.cli.options import AllNamespaces, ClusterName, Output, Quiet, Verbose, Yes, chosen_namespace
 from localk8s.cli.output import Format, columns, document, show, write, write_line
 from localk8s.cli.session import Session
 from localk8s.model.errors import UsageError
@@ -38,6 +38,7 @@ def service(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A service; all when left out.")] = None,
     cluster: ClusterName = None,
+    all_namespaces: AllNamespaces = False,
     namespace: Annotated[
         str | None,
         typer.Option(
@@ -66,10 +67,15 @@ def service(
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     limit = seconds(wait, "--wait")
+    chosen = chosen_namespace(all_namespaces=all_namespaces, namespace=namespace, default="" if name is None else "default")
     if name is None:
-        found = session.cluster.services(namespace=namespace or "")
+        found = session.cluster.services(namespace=chosen)
+    elif all_namespaces:
+        raise UsageError(
+            "--all-namespaces lists services: it takes no name.", hint=command("service", "-A", cluster=session.name)
+        )
     else:
-        found = (session.cluster.service(name, namespace=namespace or "default", timeout=limit),)
+        found = (session.cluster.service(name, namespace=chosen, timeout=limit),)
     urls = [each.url for access in found for each in _best(access)]
     content = {"items": [_content(access) for access in found]} if name is None else _content(found[0])
     table = "".join(f"{each}\n" for each in urls) if url else columns(_rows(found))

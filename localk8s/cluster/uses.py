@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from localk8s.drivers.base import Feature, SupportsDashboard, SupportsNodeFigures
 from localk8s.model.errors import KubernetesError, NotSupportedError, WrongStateError
 from localk8s.model.hints import command
-from localk8s.model.status import ClusterState
+from localk8s.model.status import ClusterState, NodeState
 
 if TYPE_CHECKING:
     from localk8s.drivers.base import Driver, NodeFigures
@@ -226,20 +227,36 @@ class Uses:
             raise NotSupportedError("This driver cannot copy files.", hint=command("ssh", cluster=self.name))
         copy(parse_place(source), parse_place(target), self.node)
 
-    def top(self) -> Usage:
+    def top(self, *, namespace: str = "", selector: str = "") -> Usage:
         """What nodes and pods use now, from the kubelets; of a node that its kubelet does not measure, what the kernel counts.
+
+        Args:
+            namespace: of the pods; all when empty.
+            selector: a label selector for the pods: ``app=web``.
 
         Raises:
             NotFoundError: there is no such cluster.
             WrongStateError, KubernetesError: the API does not answer, or refused.
         """
-        from localk8s.helpers.top import look
+        from localk8s.helpers.top import labelled, look
 
         with self._asked() as client:
-            return look(client, self.spec.size, self._figures_of())
+            off = [node.name for node in self.status().nodes if node.state is NodeState.STOPPED]
+            usage = look(client, self.spec.size, self._figures_of(), off=off)
+            if not (namespace or selector):
+                return usage
+            wanted = labelled(client, namespace, selector)
+            return replace(usage, pods=tuple(pod for pod in usage.pods if (pod.namespace, pod.name) in wanted))
 
     def pod_logs(
-        self, target: str = "", *, selector: str = "", namespace: str = "default", lines: int = 50
+        self,
+        target: str = "",
+        *,
+        selector: str = "",
+        namespace: str = "default",
+        lines: int = 50,
+        container: str = "",
+        previous: bool = False,
     ) -> Iterator[LogLine]:
         """The last lines of each container of some pods, pod by pod.
 
@@ -248,9 +265,11 @@ class Uses:
             selector: a label selector: ``app=web``.
             namespace: theirs.
             lines: of each container.
+            container: of each pod only this one; all when empty.
+            previous: of the containers that ran before the last restart.
 
         Raises:
-            NotFoundError: there is no such cluster or target.
+            NotFoundError: there is no such cluster, target or container, or no pod.
             WrongStateError, KubernetesError: the API does not answer, or refused.
         """
         from localk8s.helpers.pod_logs import pods_path, read_logs
@@ -258,11 +277,12 @@ class Uses:
 
         with self._asked() as client:
             wanted = parse_target(target, namespace) if target else None
-            yield from read_logs(client, pods_path(client, wanted, selector, namespace, cluster=self.name), tail=lines)
+            path = pods_path(client, wanted, selector, namespace, cluster=self.name)
+            yield from read_logs(client, path, tail=lines, container=container, previous=previous)
 
     @contextlib.contextmanager
     def follow_pod_logs(
-        self, target: str = "", *, selector: str = "", namespace: str = "default", lines: int = 50
+        self, target: str = "", *, selector: str = "", namespace: str = "default", lines: int = 50, container: str = ""
     ) -> Iterator[LogFollower]:
         """The same as it goes on: iterate over it inside the block. Pods that come later are in it, too."""
         from localk8s.helpers.pod_logs import LogFollower, pods_path
@@ -270,7 +290,8 @@ class Uses:
 
         with self._asked(lasting=True) as client:
             wanted = parse_target(target, namespace) if target else None
-            with LogFollower(client, pods_path(client, wanted, selector, namespace, cluster=self.name), tail=lines) as follower:
+            path = pods_path(client, wanted, selector, namespace, cluster=self.name)
+            with LogFollower(client, path, tail=lines, container=container) as follower:
                 yield follower
 
     @contextlib.contextmanager

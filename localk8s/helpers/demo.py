@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,11 @@ _ROLLOUT, _ANSWER, _ONE_LOOK = 180.0, 30.0, 2.0
 _DEPLOYMENT = api_path("apps/v1", "deployments", namespace=NAMESPACE, name=NAME)
 _PODS = api_path("v1", "pods", namespace=NAMESPACE, labelSelector=f"app={NAME}")
 _NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
+_WRAPPED = re.compile(
+    r'rpc error: code = \w+ desc = |failed to pull and unpack image "[^"]*": |failed to resolve reference "[^"]*": '
+)
+"""What containerd and its interface put in front of the reason why an image cannot be pulled."""
+_LONGEST_WORDS = 250
 _NOT_STARTED = frozenset({"CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"})
 
 
@@ -192,8 +198,9 @@ class PodTrouble:
     """Whether waiting will not help."""
 
     def __str__(self) -> str:
-        first = " ".join(self.message.split())[:200].rstrip(".")
-        return f"{self.reason}: {first}" if first else self.reason
+        words = _WRAPPED.sub("", " ".join(self.message.split())).rstrip(".")
+        shown = words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}…"
+        return f"{self.reason}: {shown}" if shown else self.reason
 
 
 def find_trouble(pods: Sequence[Mapping[str, Any]], image: str) -> PodTrouble | None:

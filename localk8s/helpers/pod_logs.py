@@ -67,24 +67,47 @@ def pods_path(
     return api_path("v1", "pods", namespace=namespace, labelSelector=text)
 
 
-def containers(pod: Mapping[str, Any]) -> list[str]:
-    """The containers of a pod, those that initialise it first."""
+def containers(pod: Mapping[str, Any], only: str = "") -> list[str]:
+    """The containers of a pod, those that initialise it first; ``only`` the one of that name when it is not empty."""
     spec = pod["spec"]
-    return [each["name"] for key in ("initContainers", "containers") for each in spec.get(key) or []]
+    names = [str(each["name"]) for key in ("initContainers", "containers") for each in spec.get(key) or []]
+    return [name for name in names if only in ("", name)]
 
 
-def read_logs(client: RestClient, path: str, *, tail: int) -> Iterator[LogLine]:
-    """The last ``tail`` lines of each container of the pods at ``path``, pod by pod."""
-    for pod in sorted(client.get(path)["items"], key=lambda each: str(each["metadata"]["name"])):
-        for container in containers(pod):
-            try:
-                text = client.raw(_log_path(pod, container, tailLines=tail))
-            except KubernetesError as exc:
-                if exc.status in (400, 404):  # it has not started, or is gone
-                    continue
-                raise
-            for line in text.splitlines():
-                yield LogLine(pod["metadata"]["name"], container, line)
+def read_logs(client: RestClient, path: str, *, tail: int, container: str = "", previous: bool = False) -> Iterator[LogLine]:
+    """The last ``tail`` lines of each container of the pods at ``path``, pod by pod.
+
+    Args:
+        client: of the cluster's API.
+        path: the list of pods; see ``pods_path``.
+        tail: lines of each container.
+        container: only this one of each pod; all when empty.
+        previous: of the containers that ran before the last restart.
+
+    Raises:
+        NotFoundError: there is no pod, no such container, or none has run before.
+    """
+    pods = sorted(client.get(path)["items"], key=lambda each: str(each["metadata"]["name"]))
+    chosen = [(pod, name) for pod in pods for name in containers(pod, container)]
+    if not pods:
+        raise NotFoundError("No pods were found.")
+    if not chosen:
+        names = ", ".join(dict.fromkeys(name for pod in pods for name in containers(pod)))
+        raise NotFoundError(f"There is no container {container!r}: there are {names}.")
+    query: dict[str, int | bool] = {"tailLines": tail, **({"previous": True} if previous else {})}
+    found = False
+    for pod, name in chosen:
+        try:
+            text = client.raw(_log_path(pod, name, **query))
+        except KubernetesError as exc:
+            if exc.status in (400, 404):  # it has not started, or is gone
+                continue
+            raise
+        found = True
+        for line in text.splitlines():
+            yield LogLine(pod["metadata"]["name"], name, line)
+    if previous and not found:
+        raise NotFoundError("No container of these pods has been restarted.")
 
 
 def _log_path(pod: Mapping[str, Any], container: str, **query: str | int | bool) -> str:
@@ -100,11 +123,13 @@ class LogFollower:
         client: of the cluster's API.
         path: the list of pods; see ``pods_path``.
         tail: how many old lines of each container to begin with.
+        container: only this one of each pod; all when empty.
     """
 
-    def __init__(self, client: RestClient, path: str, *, tail: int) -> None:
+    def __init__(self, client: RestClient, path: str, *, tail: int, container: str = "") -> None:
         self._client = client
         self._tail = tail
+        self._container = container
         self._lines: queue.Queue[LogLine | None] = queue.Queue(_MOST_WAITING)
         self._gone: dict[str, threading.Event] = {}
         self._streams: set[LineStream] = set()
@@ -132,6 +157,11 @@ class LogFollower:
             stream.close()
         self._pods.close()
 
+    @property
+    def pods(self) -> int:
+        """How many pods there are now."""
+        return len(self._pods.items)
+
     def __iter__(self) -> Iterator[LogLine]:
         while not self._closed.is_set():
             try:
@@ -147,7 +177,7 @@ class LogFollower:
             self._gone.setdefault(uid, threading.Event()).set()
         elif uid not in self._gone:
             gone = self._gone[uid] = threading.Event()
-            for container in containers(pod):
+            for container in containers(pod, self._container):
                 arguments = (pod, container, gone)
                 threading.Thread(target=self._follow, args=arguments, name="pod-log", daemon=True).start()
 

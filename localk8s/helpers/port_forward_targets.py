@@ -30,6 +30,7 @@ class Kind(StrEnum):
     STATEFUL_SET = "sts"
     DAEMON_SET = "ds"
     REPLICA_SET = "rs"
+    JOB = "job"
 
 
 _SPELLINGS: Mapping[str, Kind] = {
@@ -39,6 +40,7 @@ _SPELLINGS: Mapping[str, Kind] = {
     **dict.fromkeys(("sts", "statefulset", "statefulsets"), Kind.STATEFUL_SET),
     **dict.fromkeys(("ds", "daemonset", "daemonsets"), Kind.DAEMON_SET),
     **dict.fromkeys(("rs", "replicaset", "replicasets"), Kind.REPLICA_SET),
+    **dict.fromkeys(("job", "jobs"), Kind.JOB),
 }
 _WHERE: Mapping[Kind, tuple[str, str]] = {
     Kind.POD: ("v1", "pods"),
@@ -47,12 +49,14 @@ _WHERE: Mapping[Kind, tuple[str, str]] = {
     Kind.STATEFUL_SET: ("apps/v1", "statefulsets"),
     Kind.DAEMON_SET: ("apps/v1", "daemonsets"),
     Kind.REPLICA_SET: ("apps/v1", "replicasets"),
+    Kind.JOB: ("batch/v1", "jobs"),
 }
 _OWNERS: Mapping[str, Kind] = {
     "Deployment": Kind.DEPLOYMENT,
     "StatefulSet": Kind.STATEFUL_SET,
     "DaemonSet": Kind.DAEMON_SET,
     "ReplicaSet": Kind.REPLICA_SET,
+    "Job": Kind.JOB,
 }
 
 
@@ -232,10 +236,13 @@ class PodSource:
     def check_port(self, wanted: int | str) -> None:
         """Raise UsageError when the service has no such port."""
         if self.target.kind is Kind.SERVICE and target_port(self._object, wanted) is None:
-            ports = [str(port["port"]) for port in self._object["spec"].get("ports") or []]
+            ports = self._object["spec"].get("ports") or []
+            tcp = [port["port"] for port in ports if port.get("protocol", "TCP") == "TCP"]
+            listed = ", ".join(f"{port['port']}/{port.get('protocol', 'TCP')}" for port in ports) or "none"
+            example = (str(self.target), str(tcp[0])) if tcp else ()
             raise UsageError(
-                f"Service {self.target.name} has no TCP port {wanted}: it has {', '.join(ports) or 'none'}.",
-                hint=command("port-forward", str(self.target), *ports[:1], "-n", self.target.namespace, cluster=self._cluster),
+                f"Service {self.target.name} has no TCP port {wanted}; its ports: {listed}.",
+                hint=command("port-forward", *example, "-n", self.target.namespace, cluster=self._cluster) if example else "",
             )
 
     def candidates(self, wanted: int | str) -> Sequence[PodPort]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -114,13 +114,14 @@ def totals(capacity: Mapping[str, Any], size: NodeSize) -> tuple[float, int]:
     )
 
 
-def look(client: RestClient, size: NodeSize, figures_of: FiguresOf | None = None) -> Usage:
+def look(client: RestClient, size: NodeSize, figures_of: FiguresOf | None = None, *, off: Collection[str] = ()) -> Usage:
     """One look at all nodes, side by side; what neither a kubelet nor ``figures_of`` says is left blank.
 
     Args:
         client: of the cluster's API.
         size: the bounds of each node.
         figures_of: asked for the nodes whose kubelet does not measure them.
+        off: nodes that are known to be off: they are not asked, like those that are not heard of.
 
     Raises:
         KubernetesError: the API refused, or gave no answer.
@@ -129,13 +130,24 @@ def look(client: RestClient, size: NodeSize, figures_of: FiguresOf | None = None
     if not found:
         return Usage((), ())
     with ThreadPoolExecutor(max_workers=min(_MOST_AT_ONCE, len(found))) as pool:
-        parts = list(pool.map(lambda node: _one(client, node, size, figures_of), found))
+        parts = list(
+            pool.map(
+                lambda node: _one(client, node, size, figures_of, ask=answers(node) and node["metadata"]["name"] not in off),
+                found,
+            )
+        )
     pods = sorted((pod for _, of_node in parts for pod in of_node), key=lambda pod: (pod.namespace, pod.name))
     return Usage(tuple(node for node, _ in parts), tuple(pods))
 
 
+def answers(node: Mapping[str, Any]) -> bool:
+    """Whether a node's kubelet is worth asking: it was heard of lately, or nothing is known yet."""
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return all(each.get("status") != "Unknown" for each in conditions if each.get("type") == "Ready")
+
+
 def _one(
-    client: RestClient, node: Mapping[str, Any], size: NodeSize, figures_of: FiguresOf | None
+    client: RestClient, node: Mapping[str, Any], size: NodeSize, figures_of: FiguresOf | None, *, ask: bool
 ) -> tuple[NodeUsage, tuple[PodUsage, ...]]:
     name = node["metadata"]["name"]
     cpu_total, memory_total = totals((node.get("status") or {}).get("capacity") or {}, size)
@@ -144,12 +156,13 @@ def _one(
     pods: tuple[PodUsage, ...] = ()
     try:
         path = api_path("v1", "nodes", name=name, subresource="proxy") + "/stats/summary"
-        cpu, memory, pods = parse_summary(client.get(path, timeout=_ONE_NODE), name)
+        if ask:
+            cpu, memory, pods = parse_summary(client.get(path, timeout=_ONE_NODE), name)
     except KubernetesError:
         pass  # blanks say it
     finally:
         client.close()  # this thread's connection
-    if figures_of is not None and (cpu is None or memory is None):
+    if ask and figures_of is not None and (cpu is None or memory is None):
         own_cpu, own_memory = measure(lambda: figures_of(name))
         cpu, memory = own_cpu if cpu is None else cpu, own_memory if memory is None else memory
     return NodeUsage(name, cpu, cpu_total, memory, memory_total), pods
@@ -165,3 +178,13 @@ def measure(figures: Callable[[], NodeFigures | None]) -> tuple[float | None, in
     if last is None:
         return None, None
     return max(0.0, last.cpu_seconds - first.cpu_seconds) / (time.monotonic() - began), last.memory
+
+
+def labelled(client: RestClient, namespace: str, selector: str) -> frozenset[tuple[str, str]]:
+    """Namespaces and names of the pods with these labels; of all namespaces when it is empty.
+
+    Raises:
+        KubernetesError: the API refused, or gave no answer.
+    """
+    items = client.get(api_path("v1", "pods", namespace=namespace, labelSelector=selector))["items"]
+    return frozenset((each["metadata"]["namespace"], each["metadata"]["name"]) for each in items)

@@ -147,7 +147,7 @@ def _wait_for_api(cluster: Cluster) -> None:
 def test_what_cannot_be_forwarded_is_said(web: Cluster) -> None:
     with pytest.raises(NotFoundError), web.port_forward("svc/none", 80):
         pass
-    with pytest.raises(UsageError, match="it has 80"), web.port_forward("svc/web", "0:81"):
+    with pytest.raises(UsageError, match="its ports: 80/TCP"), web.port_forward("svc/web", "0:81"):
         pass
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -76,14 +76,25 @@ def _pod(image: str, *, waiting: dict[str, str] | None = None, **more: object) -
 
 def test_why_pods_do_not_come_up() -> None:
     unscheduled = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes. "}]
-    pull = {"reason": "ErrImagePull", "message": "rpc error:\n not found."}
+    pull = {"reason": "ErrImagePull", "message": "it was\n not found."}
     assert find_trouble([], "a:1") is None
     assert find_trouble([_pod("a:1", waiting={"reason": "ContainerCreating"})], "a:1") is None
     assert find_trouble([_pod("b:1", waiting=pull), _pod("a:1", waiting=pull, ending=True)], "a:1") is None
     slow = find_trouble([_pod("a:1", conditions=unscheduled)], "a:1")
     assert slow is not None and not slow.final and str(slow) == "Unschedulable: 0/1 nodes"
     found = find_trouble([_pod("a:1", conditions=unscheduled), _pod("a:1", waiting=pull)], "a:1")
-    assert found is not None and found.final and str(found) == "ErrImagePull: rpc error: not found"
+    assert found is not None and found.final and str(found) == "ErrImagePull: it was not found"
     for reason in ("ImagePullBackOff", "InvalidImageName", "CrashLoopBackOff", "RunContainerError"):
         found = find_trouble([_pod("a:1", waiting={"reason": reason})], "a:1")
         assert found is not None and found.final and str(found) == reason
+
+
+def test_the_reason_is_told_without_what_is_wrapped_around_it() -> None:
+    words = (
+        'rpc error: code = Unknown desc = failed to pull and unpack image "docker.io/library/a:1": failed to resolve reference '
+        '"docker.io/library/a:1": failed to do request: Head "https://registry.test/v2/": dial tcp: no such host'
+    )
+    found = find_trouble([_pod("a:1", waiting={"reason": "ErrImagePull", "message": words})], "a:1")
+    assert str(found) == 'ErrImagePull: failed to do request: Head "https://registry.test/v2/": dial tcp: no such host'
+    found = find_trouble([_pod("a:1", waiting={"reason": "ErrImagePull", "message": "m" * 999})], "a:1")
+    assert len(str(found)) < 300

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from localk8s.helpers.port_forward_pipes import PodSide
 from localk8s.helpers.port_forward_targets import (
     Kind,
+    PodSource,
     PortPair,
     Target,
     container_port,
@@ -24,6 +25,8 @@ from localk8s.helpers.port_forward_targets import (
     selector_text,
     target_port,
 )
+from localk8s.kube.endpoint import Endpoint
+from localk8s.kube.rest import RestClient
 from localk8s.kube.streams import Frame, Frames, FrameType, Headers, control_frame, data_frame
 from localk8s.model.errors import UsageError
 from localk8s.model.hints import Correction
@@ -37,6 +40,7 @@ from localk8s.model.hints import Correction
         ("web", Kind.POD),
         ("po/web", Kind.POD),
         ("sts/web", Kind.STATEFUL_SET),
+        ("job/web", Kind.JOB),
     ],
 )
 def test_targets(text: str, kind: Kind) -> None:
@@ -114,6 +118,23 @@ def test_ports_by_name_lead_through_service_and_pod() -> None:
     assert container_port(_pod(), "http") == 8080
     assert container_port(_pod(), "dns") is None
     assert container_port(_pod(), 9) == 9
+
+
+@pytest.mark.parametrize(
+    ("ports", "said", "hint"),
+    [
+        ([{"port": 53, "protocol": "UDP"}], "53/UDP", ""),
+        ([{"port": 53, "protocol": "UDP"}, {"port": 9153}], "53/UDP, 9153/TCP", "localk8s port-forward svc/x 9153 -n default"),
+        ([], "none", ""),
+    ],
+)
+def test_a_udp_port_is_not_named_as_a_tcp_one(ports: list[dict[str, Any]], said: str, hint: str) -> None:
+    source = PodSource(RestClient(Endpoint("127.0.0.1", 1)), Target(Kind.SERVICE, "x"))
+    source._object = {"spec": {"ports": ports}}
+    with pytest.raises(UsageError) as caught:
+        source.check_port(53)
+    assert caught.value.message == f"Service x has no TCP port 53; its ports: {said}."
+    assert caught.value.hint == hint
 
 
 @given(st.lists(st.tuples(st.sampled_from([1, 3]), st.binary(max_size=300), st.booleans()), max_size=8), st.integers(1, 50))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_door import Door, assert_one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localk8s.cli.observing import bar
+from localk8s.cli.observing import _sorted, _table, bar
 from localk8s.cli.pod_logs import last_run
 from localk8s.helpers.copy import Place, copy, parse_place
 from localk8s.helpers.hosts import HostEntry, ingress_entries, with_block, write_hosts
-from localk8s.helpers.top import parse_summary, quantity
+from localk8s.helpers.top import NodeUsage, PodUsage, Usage, answers, parse_summary, quantity
 from localk8s.model.errors import PrerequisiteError, UsageError
 from localk8s.system.process import HostRunner
 
@@ -100,6 +101,48 @@ def test_bars_are_as_long_as_the_others() -> None:
     assert len({len(bar(share)) for share in (0, 0.33, 9)}) == 1
 
 
+def _usage() -> Usage:
+    pods = [
+        PodUsage("kube-system", f"kube-controller-manager-{name}-7d9f8b6c5-x2x4z", f"default-{name}", cpu, memory)
+        for name, cpu, memory in (("a", 0.25, 900), ("b", None, 2**31), ("c", 1.5, None))
+    ]
+    nodes = [NodeUsage(f"default-{name}", 0.5, 2, 2**30, 2**31) for name in "abc"]
+    return Usage(tuple(nodes), tuple(pods))
+
+
+@pytest.mark.parametrize("pods", [True, False])
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_tables_of_usage_keep_to_the_terminal(pods: bool, width: int) -> None:
+    text = _table(_usage(), pods=pods, width=width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert all(f"default-{name}" in text or f"manager-{name}" in text for name in "abc")
+    assert text.splitlines()[0].split() == [
+        *(["NAMESPACE", "POD"] if pods else []),
+        *(["NODE"] if "NODE" in text else []),
+        "CPU",
+        "MEMORY",
+    ]
+
+
+def test_no_terminal_bounds_no_table() -> None:
+    assert "█" * 5 + "░" * 15 in _table(_usage(), pods=False, width=0)
+
+
+def test_usage_is_sorted() -> None:
+    def order(by: str) -> list[str]:
+        return [pod.node[-1] for pod in _sorted(_usage(), by).pods]
+
+    assert (order("cpu"), order("memory"), order("name")) == (["c", "a", "b"], ["b", "a", "c"], ["a", "b", "c"])
+
+
+def test_a_node_that_is_not_heard_of_is_not_asked() -> None:
+    def node(*statuses: str) -> dict[str, Any]:
+        return {"status": {"conditions": [{"type": "Ready", "status": status} for status in statuses]}}
+
+    assert answers(node()) and answers(node("True")) and answers(node("False"))
+    assert not answers(node("Unknown"))
+
+
 def test_the_last_run_is_the_last() -> None:
     assert last_run("=== one\na\n=== two\nb\n") == "=== two\nb\n"
 
@@ -112,5 +155,13 @@ def test_bad_words_are_told_in_a_sentence(door: Door) -> None:
     assert_one_sentence(door("cp", "/no/such/file", "default:/x"), {3})
     assert_one_sentence(door("top", "everything"), {2})
     assert_one_sentence(door("logs", "-f", "default"), {2})
+    assert_one_sentence(door("top", "pods", "--sort", "age"), {2})
+    assert_one_sentence(door("top", "nodes", "-n", "default"), {2})
+    assert_one_sentence(door("top", "pods", "-A", "-n", "default"), {2})
+    assert_one_sentence(door("service", "-A", "-n", "default"), {2})
+    assert_one_sentence(door("service", "web", "-A"), {2})
+    assert_one_sentence(door("logs", "default", "--previous"), {2})
+    assert_one_sentence(door("logs", "--container", "x"), {2})
+    assert_one_sentence(door("logs", "pod/x", "--previous", "-f"), {2})
     assert_one_sentence(door("logs", "-l", "app=x", "pod/x"), {2})
     assert_one_sentence(door("logs", "node/x"), {2})
