@@ -5,11 +5,13 @@ Called by ``bench.py``; both sides of a row run in turn, and the medians of thei
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -74,12 +76,19 @@ def latency(port: int, connections: int) -> float:
 @contextmanager
 def forwarding(argv: list[str], environment: dict[str, str]) -> Iterator[int]:
     """A port-forward that runs; yields its local port."""
+    with started(argv, environment) as (_, port):
+        yield port
+
+
+@contextmanager
+def started(argv: list[str], environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A port-forward that runs, and its local port."""
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert process.stdout is not None
         for line in process.stdout:
             if found := re.search(r"127\.0\.0\.1:(\d+)", line):
-                yield int(found[1])
+                yield process, int(found[1])
                 return
         raise RuntimeError(f"{argv} ended")
     finally:
@@ -103,6 +112,33 @@ def forwards(cli: CommandLine, rounds: int) -> dict[str, dict[str, float]]:
                 for connections in _FILES:
                     found[name].setdefault(f"throughput {connections}", []).append(throughput(port, connections))
                     found[name].setdefault(f"latency {connections}", []).append(latency(port, connections))
+    return {name: {key: median(values) for key, values in figures.items()} for name, figures in found.items()}
+
+
+def resumed(cli: CommandLine, rounds: int) -> dict[str, dict[str, float]]:
+    """Milliseconds from a pod's replacement being ready to an answer, and from Ctrl-C to the end; kubectl's starts again."""
+    ours, kubectl = [str(Path(sys.executable).with_name("localk8s"))], str(cli.home / "data/native/default/bin/kubectl")
+    ways = {
+        "`localk8s port-forward`": [*ours, "port-forward", "deploy/again", "0:8080"],
+        "the same, `--through-api`": [*ours, "port-forward", "--through-api", "deploy/again", "0:8080"],
+        "`kubectl port-forward`, started again": [kubectl, "port-forward", "deploy/again", ":8080"],
+    }
+    found: dict[str, dict[str, list[float]]] = {name: {"resumed": [], "ended": []} for name in ways}
+    for _ in range(rounds):
+        for name, argv in ways.items():
+            stays = argv[0] != kubectl
+            with contextlib.ExitStack() as stack:
+                process, port = stack.enter_context(started(argv, cli.environment))
+                fetch(port, "x")
+                cli("kubectl", "delete", "pod", "-l", "app=again", "--wait=true")
+                cli("kubectl", "rollout", "status", "deployment/again", "--timeout=60s")
+                begin = time.monotonic()
+                if not stays:
+                    process, port = stack.enter_context(started(argv, cli.environment))
+                fetch(port, "x")
+                found[name]["resumed"].append((time.monotonic() - begin) * 1000)
+                process.send_signal(signal.SIGINT)
+                found[name]["ended"].append(timed(process.wait) * 1000)
     return {name: {key: median(values) for key, values in figures.items()} for name, figures in found.items()}
 
 
@@ -155,7 +191,27 @@ def builds(cli: CommandLine, directory: Path, rounds: int) -> float:
     return median(found)
 
 
-def report(rounds: int, forwarded: dict[str, dict[str, float]], loaded: dict[str, float], built: float) -> str:
+def replaced() -> dict[str, object]:
+    """A deployment whose pod starts and ends at once."""
+    command = ["/bin/busybox", "sh", "-c", "echo x >/x; exec /bin/busybox httpd -f -p 8080 -h /"]
+    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    image = {"image": "localhost/server:1", "imagePullPolicy": "Never"}
+    container = {"name": "one", **image, "command": command, "readinessProbe": probe}
+    template = {
+        "metadata": {"labels": {"app": "again"}},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "again"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "again"}, "spec": spec}
+
+
+def report(
+    rounds: int,
+    forwarded: dict[str, dict[str, float]],
+    again: dict[str, dict[str, float]],
+    loaded: dict[str, float],
+    built: float,
+) -> str:
     """The tables, as Markdown."""
     base = forwarded["`kubectl port-forward`"]
     lines = [
@@ -168,6 +224,8 @@ def report(rounds: int, forwarded: dict[str, dict[str, float]], loaded: dict[str
         keys = ("throughput 1", "throughput 20", "latency 1", "latency 20")
         cells = [f"{figures[key]:.{0 if 'through' in key else 1}f} ({figures[key] / base[key]:.2f})" for key in keys]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "| after its pod was replaced | ms to the next answer | ms from Ctrl-C to its end |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {figures['resumed']:.0f} | {figures['ended']:.0f} |" for name, figures in again.items()]
     ratio = {key: value / loaded["import"] for key, value in loaded.items()}
     lines += [
         "",
@@ -195,9 +253,12 @@ def measure(rounds: int) -> str:
             pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bench"}, "spec": {"containers": [container]}}
             cli("kubectl", "apply", "-f", "-", input=json.dumps(pod).encode())
             cli("kubectl", "wait", "--for=condition=Ready", "pod/bench", "--timeout=60s")
+            cli("kubectl", "apply", "-f", "-", input=json.dumps(replaced()).encode())
+            cli("kubectl", "rollout", "status", "deployment/again", "--timeout=60s")
             time.sleep(5)  # the files that it serves are written first
             forwarded = forwards(cli, rounds)
+            again = resumed(cli, rounds)
             loaded = loads(cli, directory, rounds)
-            return report(rounds, forwarded, loaded, builds(cli, directory, rounds))
+            return report(rounds, forwarded, again, loaded, builds(cli, directory, rounds))
         finally:
             cli("delete", "--yes")

@@ -28,14 +28,14 @@ from localk8s.model.errors import (
 )
 from localk8s.model.hints import command, instead
 from localk8s.model.names import DEFAULT_CLUSTER
-from localk8s.model.progress import Reporter, SilentReporter
+from localk8s.model.progress import Reporter
 from localk8s.system.wait import Pending, wait_until
 
 NAME, NAMESPACE, PORT = "demo", "default", 8080
 ECHO_IMAGE = "localk8s.dev/echo:1"
 """In every node of a cluster from the start, so that the demo needs no network."""
 MOST_REPLICAS = 100
-_ROLLOUT, _ANSWER, _ONE_LOOK = 180.0, 30.0, 2.0
+_ROLLOUT, _ANSWER, _ONE_LOOK, _FORGET = 180.0, 30.0, 2.0, 20.0
 _DEPLOYMENT = api_path("apps/v1", "deployments", namespace=NAMESPACE, name=NAME)
 _PODS = api_path("v1", "pods", namespace=NAMESPACE, labelSelector=f"app={NAME}")
 _NOT_PULLED = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
@@ -132,7 +132,7 @@ def run_demo(
         try:
             _wait_rollout(client, image, cluster)
         except (ArtifactError, WrongStateError, WaitTimeoutError):
-            _take_back(client, before)
+            _take_back(client, before, image)
             raise
         step.finish_as(f"{pods} available")
     with report.step("ask", f"asking {address}:{port}") as step:
@@ -154,13 +154,31 @@ def _deployed(client: RestClient) -> tuple[str, int] | None:
     return str(found["template"]["spec"]["containers"][0]["image"]), int(found.get("replicas", 1))
 
 
-def _take_back(client: RestClient, before: tuple[str, int] | None) -> None:
-    """Put the demo that was there back, or delete what was deployed."""
+def _take_back(client: RestClient, before: tuple[str, int] | None, image: str) -> None:
+    """Put the demo that was there back, or delete what was deployed; what runs ``image`` is not waited for."""
     with contextlib.suppress(KubernetesError, WaitTimeoutError):  # the rollout's own error is the one to tell
         if before is None:
-            delete_demo(client, SilentReporter())
+            client.delete(api_path("v1", "services", namespace=NAMESPACE, name=NAME))
+            client.delete(_DEPLOYMENT)
         else:
             client.apply(manifests(*before)[0])
+        if before is None or before[0] != image:
+            wait_until(lambda: _forget_pods(client, image), what="the failed pods to end", timeout=_FORGET)
+
+
+def _forget_pods(client: RestClient, image: str) -> bool:
+    """Remove the pods that run ``image`` and are being deleted: a kubelet that pulls would keep them for a minute."""
+    left = [pod for pod in client.get(_PODS)["items"] if _image(pod) == image]
+    for pod in left:
+        if pod["metadata"].get("deletionTimestamp"):
+            path = api_path("v1", "pods", namespace=NAMESPACE, name=pod["metadata"]["name"])
+            with contextlib.suppress(KubernetesError):
+                client.request("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
+    return not left
+
+
+def _image(pod: Mapping[str, Any]) -> str:
+    return str(pod["spec"]["containers"][0].get("image"))
 
 
 def _wait_rollout(client: RestClient, image: str, cluster: str) -> None:
@@ -207,7 +225,7 @@ def find_trouble(pods: Sequence[Mapping[str, Any]], image: str) -> PodTrouble | 
     """Why the pods that run ``image`` do not come up; None when nothing is known. What is final comes first."""
     found: list[PodTrouble] = []
     for pod in pods:
-        if pod["metadata"].get("deletionTimestamp") or pod["spec"]["containers"][0].get("image") != image:
+        if pod["metadata"].get("deletionTimestamp") or _image(pod) != image:
             continue
         status = pod.get("status") or {}
         for container in status.get("containerStatuses") or []:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from localk8s.artifacts.catalog import image_reference
 from localk8s.artifacts.kinds import ImageRole
-from localk8s.helpers.demo import ECHO_IMAGE, commands_by_hand, find_trouble, manifests, parse_answer
+from localk8s.helpers.demo import ECHO_IMAGE, _take_back, commands_by_hand, find_trouble, manifests, parse_answer
+from localk8s.kube.rest import RestClient
 from localk8s.model.versions import KubernetesVersion
 
 ANSWER = {
@@ -98,3 +99,42 @@ def test_the_reason_is_told_without_what_is_wrapped_around_it() -> None:
     assert str(found) == 'ErrImagePull: failed to do request: Head "https://registry.test/v2/": dial tcp: no such host'
     found = find_trouble([_pod("a:1", waiting={"reason": "ErrImagePull", "message": "m" * 999})], "a:1")
     assert len(str(found)) < 300
+
+
+class Api:
+    """Some pods of the demo, of which those that are deleted stay until they are removed by force, as while a kubelet pulls."""
+
+    def __init__(self, *images: str) -> None:
+        self.pods = {f"demo-{number}": image for number, image in enumerate(images)}
+        self.deleted: list[str] = []
+        self.applied: list[dict[str, Any]] = []
+
+    def get(self, path: str) -> dict[str, Any]:
+        items = [{**_pod(image, ending=bool(self.deleted or self.applied)), "x": name} for name, image in self.pods.items()]
+        for item in items:
+            item["metadata"]["name"] = item.pop("x")
+        return {"items": items}
+
+    def delete(self, path: str) -> None:
+        self.deleted.append(path.rpartition("/")[2] if "deployments" not in path else "deployment")
+
+    def apply(self, manifest: dict[str, Any]) -> None:
+        self.applied.append(manifest)
+
+    def request(self, method: str, path: str, body: dict[str, Any]) -> None:
+        assert (method, body["gracePeriodSeconds"]) == ("DELETE", 0)
+        del self.pods[path.rpartition("/")[2]]
+
+
+def test_a_failed_demo_leaves_nothing_and_is_not_waited_for() -> None:
+    api = Api("bad:1", "bad:1")
+    _take_back(cast(RestClient, api), None, "bad:1")
+    assert (api.pods, api.deleted) == ({}, ["demo", "deployment"])
+
+
+def test_the_demo_before_stays() -> None:
+    api = Api("good:1", "bad:1")
+    _take_back(cast(RestClient, api), ("good:1", 3), "bad:1")
+    assert list(api.pods.values()) == ["good:1"]
+    assert [manifest["spec"]["replicas"] for manifest in api.applied] == [3]
+    assert api.deleted == []

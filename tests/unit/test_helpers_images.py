@@ -8,16 +8,20 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localk8s.helpers.images import Images
 from localk8s.helpers.images_archive import bytes_to_send, open_archive, partial_archive
 from localk8s.helpers.images_names import full_name, short_name
 from localk8s.helpers.images_source import archive_file, archive_stream
 from localk8s.helpers.images_store import StoredImage, parse_images
-from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
+from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.node import Completed
+from localk8s.testing import RecordingReporter
 
 
 def layer(content: bytes) -> bytes:
@@ -232,3 +236,29 @@ def test_rows_of_ctr_are_read() -> None:
         f"{one}   application/vnd.x.v2+json      {one} 5.0 MiB linux/amd64 -\n"
     )
     assert parse_images(printed) == (StoredImage("docker.io/library/a:1", one, "302.1 MiB"), StoredImage(one, one, "5.0 MiB"))
+
+
+class Containerd:
+    """A node with one image, or one that is off."""
+
+    def __init__(self, name: str, *, off: bool = False) -> None:
+        self.name = name
+        self._off = off
+
+    def run(self, argv: list[str], **more: object) -> Completed:
+        if self._off:
+            raise WrongStateError(f"Node {self.name} is not running.")
+        known = "sha256:" + "a" * 64
+        return Completed(
+            tuple(argv), 0, f"REF TYPE DIGEST SIZE PLATFORMS LABELS\nlocalhost/a:1 x {known} 1.0 MiB linux/amd64 -\n", ""
+        )
+
+
+def test_a_node_that_is_off_is_left_out_of_the_list() -> None:
+    report = RecordingReporter()
+    nodes: list[Any] = [Containerd("one"), Containerd("two", off=True)]
+    (image,) = Images(nodes, ("ctr",), "amd64", report).all()
+    assert image.nodes == ("one",)
+    assert report.warnings == ["Left out: Node two is not running."]
+    with pytest.raises(WrongStateError):
+        Images(nodes[1:], ("ctr",), "amd64", report).all()
