@@ -14,8 +14,7 @@ from localk8s.cli.forwarding import until_interrupted
 from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, document, show
 from localk8s.cli.session import Session
-from localk8s.model.errors import UsageError
-from localk8s.model.hints import instead
+from localk8s.model.ports import parse_port
 from localk8s.system.environment import Environment
 from localk8s.system.host import is_root
 
@@ -67,10 +66,9 @@ def dashboard(
     """
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
-    if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
-        raise UsageError(f"--port {port!r} is no port.", hint=instead("--port", "0"))
+    number = parse_port(port, "--port")
     with contextlib.ExitStack() as stack:
-        address = stack.enter_context(session.cluster.dashboard(ui=ui, port=int(port)))
+        address = stack.enter_context(session.cluster.dashboard(ui=ui, port=number))
         content = document("Dashboard", {"cluster": session.name, "url": address})
         show(session.format, table=address, content=content, names=[address])
         if not url and session.format is Format.TABLE:

@@ -14,7 +14,8 @@ from localk8s.cli.output import Format, document, show
 from localk8s.cli.session import Session
 from localk8s.model.addresses import check_address, parse_addresses, reaches_beyond_this_host
 from localk8s.model.errors import NotFoundError, UsageError
-from localk8s.model.hints import command, host_command, instead
+from localk8s.model.hints import command, host_command
+from localk8s.model.ports import parse_port
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 _WHERE = "Where to listen"
@@ -119,9 +120,8 @@ def proxy(
     """
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
-    if not (port.isascii() and port.isdecimal() and int(port[:6]) < 65536):
-        raise UsageError(f"--port {port!r} is no port.", hint=instead("--port", "0"))
-    with session.cluster.proxy(address=check_address(address), port=int(port), commands=commands) as served:
+    number = parse_port(port, "--port")
+    with session.cluster.proxy(address=check_address(address), port=number, commands=commands) as served:
         if reaches_beyond_this_host(check_address(address)):
             complain("Whoever reaches this port is the cluster's administrator.")
         content = document("Proxy", {"cluster": session.name, "url": served.url})

@@ -20,6 +20,7 @@ from localk8s.kube.endpoint import Endpoint
 from localk8s.kube.rest import RestClient
 from localk8s.model.addresses import parse_addresses
 from localk8s.model.errors import PrerequisiteError, UsageError
+from localk8s.model.ports import parse_port
 
 EXEC = "/api/v1/namespaces/a/pods/b/exec?command=sh"
 LOCAL = "Host: localhost"
@@ -299,3 +300,15 @@ def test_the_command_line_refuses_them_in_a_sentence(door: Door, address: str) -
     door("start")
     assert_one_sentence(door("port-forward", "svc/x", "80", "--address", address), {2})
     assert_one_sentence(door("proxy", "--address", address), {2})
+
+
+@pytest.mark.parametrize("text", ["", "-1", "65536", "00000199999", "8001x", "٣", "1" * 5000, " 80", "0x50", "80\n"])
+def test_a_port_that_is_not_one_is_refused_in_a_sentence(door: Door, text: str) -> None:
+    door("start")
+    for command in ("proxy", "dashboard"):
+        assert_one_sentence(door(command, f"--port={text}"), {2})
+
+
+@given(st.integers(0, 65535), st.integers(0, 9))
+def test_every_port_is_read(number: int, zeros: int) -> None:
+    assert parse_port("0" * zeros + str(number), "--port") == number

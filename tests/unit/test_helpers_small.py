@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from cli_door import Door, assert_one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localk8s.cli.forwarding import until_interrupted
 from localk8s.cli.observing import _sorted, _table, bar
 from localk8s.cli.pod_logs import last_run
+from localk8s.cli.session import Session
 from localk8s.helpers.copy import Place, copy, parse_place
 from localk8s.helpers.hosts import HostEntry, ingress_entries, with_block, write_hosts
 from localk8s.helpers.top import NodeUsage, PodUsage, Usage, answers, parse_summary, quantity
-from localk8s.model.errors import PrerequisiteError, UsageError
+from localk8s.model.errors import NotFoundError, PrerequisiteError, UsageError
+from localk8s.system.environment import Environment
 from localk8s.system.process import HostRunner
 
 ENTRIES = (HostEntry("10.1.0.2", ("a.localk8s.test",)),)
@@ -165,3 +169,26 @@ def test_bad_words_are_told_in_a_sentence(door: Door) -> None:
     assert_one_sentence(door("logs", "pod/x", "--previous", "-f"), {2})
     assert_one_sentence(door("logs", "-l", "app=x", "pod/x"), {2})
     assert_one_sentence(door("logs", "node/x"), {2})
+
+
+@pytest.mark.parametrize(
+    "words", [("dashboard", "--url"), ("tunnel",), ("proxy", "-p", "0"), ("top",), ("logs", "-f", "pod/x")]
+)
+def test_a_stopped_cluster_is_said_to_be_stopped(door: Door, words: tuple[str, ...]) -> None:
+    door("start")
+    door("stop")
+    ran = door(*words)
+    assert_one_sentence(ran, {4})
+    assert 'Cluster "default" is stopped.' in ran.err
+    assert "hint: localk8s start" in ran.err
+
+
+def test_what_runs_until_ctrl_c_ends_when_its_cluster_is_deleted(door: Door) -> None:
+    door("start")
+    session = Session(Environment(door.environment))
+    deleting = threading.Timer(0.5, lambda: session.cluster.delete())
+    deleting.start()
+    with pytest.raises(NotFoundError, match='Cluster "default" was deleted'):
+        until_interrupted(session)
+    deleting.join()
+    assert session.endless
