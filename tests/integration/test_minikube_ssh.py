@@ -18,7 +18,13 @@ from localk8s.model.errors import CommandError, NotFoundError
 from localk8s.model.status import NodeRole
 from localk8s.system.process import HostRunner
 
-SSHD = os.environ.get("LOCALK8S_TEST_SSHD") or shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+UNPACKED = Path(os.environ.get("LOCALK8S_CACHE") or Path("~/.cache/localk8s").expanduser()) / "test-tools" / "sshd"
+"""Where ``scripts/test-tools`` has one."""
+SSHD = (
+    os.environ.get("LOCALK8S_TEST_SSHD")
+    or shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    or shutil.which("sshd", path=str(UNPACKED / "usr" / "sbin"))
+)
 
 OWN_VIEW = """
 cp /etc/passwd "$0/passwd"; grep -q ^sshd: "$0/passwd" || echo 'sshd:x:65530:65534::/run/sshd:/usr/sbin/nologin' >> "$0/passwd"
@@ -28,7 +34,7 @@ mount --bind "$0/passwd" /etc/passwd; mount -t tmpfs none /run; mkdir /run/sshd;
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="sshd for one's own commands needs root"),
-    pytest.mark.skipif(not SSHD or not shutil.which("ssh"), reason="there is no sshd: LOCALK8S_TEST_SSHD names one"),
+    pytest.mark.skipif(not SSHD or not shutil.which("ssh"), reason="there is no sshd: scripts/test-tools brings one"),
 ]
 
 
@@ -44,11 +50,17 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshTarget]:
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {root}/host\nPidFile none\nUsePAM no\nStrictModes no\n"
         f"AuthorizedKeysFile {root}/id_rsa.pub\nPermitRootLogin yes\nPasswordAuthentication no\n"
     )
+    with (root / "sshd_config").open("a") as config:
+        for option, name in (("SshdSessionPath", "sshd-session"), ("SshdAuthPath", "sshd-auth")):
+            if (program := UNPACKED / "usr" / "lib" / "openssh" / name).exists() and str(SSHD).startswith(str(UNPACKED)):
+                config.write(f"{option} {program}\n")  # a program of its own from OpenSSH 9.8 on
+    libraries = ":".join(str(path) for path in UNPACKED.glob("*/lib/*-linux-gnu*")) if UNPACKED.is_dir() else ""
     line = [str(Path(str(SSHD)).resolve()), "-D", "-e", "-f", str(root / "sshd_config")]
     log = (root / "log").open("w")
     process = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", OWN_VIEW, str(root), *line],
         stderr=log,
+        env={**os.environ, "LD_LIBRARY_PATH": libraries} if str(SSHD).startswith(str(UNPACKED)) else None,
     )
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
