@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -127,7 +128,16 @@ class TestRealMinikube(DriverContract):
         yield run
         run("delete", "-c", cls.name, "--yes")
 
-    def test_11b_the_demo_answers(self, run: Run) -> None:
-        out = self.do(run, "demo")
-        assert "answered in" in out and "GET / HTTP/1.1" in out
+    def test_11b_this_clusters_demo_answers(self, run: Run) -> None:
+        """Before the cluster is deleted: a demo without one would start the driver that fits this host best."""
+        before = self.status(run)
+        assert (before["state"], before["driver"]) == ("running", "minikube")
+        demo = json.loads(self.do(run, "demo", "-o", "json"))
+        assert demo["answer"]["node"] in {node["name"] for node in before["nodes"]}
+        assert demo["answer"]["pod"] in self.do(run, "kubectl", "get", "pods", "-A")
         self.do(run, "demo", "--delete")
+        assert self.status(run)["driver"] == "minikube"
+
+    def test_12_delete_takes_all_of_it(self, run: Run, path: Path) -> None:
+        """Told again so that it stays the last one."""
+        super().test_12_delete_takes_all_of_it(run, path)
