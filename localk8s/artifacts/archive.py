@@ -20,6 +20,8 @@ from localk8s.system.tar_reader import read_member
 
 _LONGEST_LISTING = 4 << 20
 """Bytes of a manifest.json."""
+_MAKER = "localk8s"
+"""What the history of an image that was written here says of its maker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,16 @@ def read_tags(archive: Path) -> tuple[str, ...]:
         return ()
 
 
+def is_made_here(archive: Path) -> bool:
+    """Whether ``write_image`` wrote this docker archive: it then is a stand-in for the image whose name it bears."""
+    try:
+        listing = json.loads(read_member(archive, "manifest.json", _LONGEST_LISTING) or b"[]")
+        config = json.loads(read_member(archive, str(listing[0]["Config"]), _LONGEST_LISTING) or b"{}")
+        return any(entry.get("created_by") == _MAKER for entry in config.get("history") or ())
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError, RecursionError):
+        return False
+
+
 def _config(architecture: str, layer: str, run: RunConfig) -> dict[str, object]:
     started: dict[str, object] = {"Entrypoint": list(run.entrypoint), "WorkingDir": run.workdir, "User": run.user}
     started["Env"] = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *run.environment]
@@ -93,7 +105,7 @@ def _config(architecture: str, layer: str, run: RunConfig) -> dict[str, object]:
         "created": "1970-01-01T00:00:00Z",
         "config": started,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "localk8s"}],
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": _MAKER}],
     }
 
 

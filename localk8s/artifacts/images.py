@@ -15,7 +15,7 @@ from localk8s.artifacts.catalog import RECORDED, image_reference
 from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries
 from localk8s.artifacts.manifest import file_digest
 from localk8s.artifacts.recipes import RECIPE, Materials, recipe
-from localk8s.model.errors import CommandError
+from localk8s.model.errors import CommandError, PrerequisiteError
 from localk8s.model.progress import Step
 from localk8s.system.process import HostRunner
 
@@ -78,11 +78,7 @@ class ImageMaker:
 
     def _asked(self, binaries: KubernetesBinaries) -> dict[ImageRole, str]:
         """What this kubeadm calls its images; nothing when it does not say."""
-        command = [str(binaries.directory / "kubeadm"), "config", "images", "list", f"--kubernetes-version={binaries.version}"]
-        try:
-            return parse_image_list(self._runner.run(command, timeout=30).stdout)
-        except CommandError:
-            return {}
+        return parse_image_list(list_images(self._runner, binaries))
 
     def _made(self, role: ImageRole, reference: str, binaries: KubernetesBinaries, tools: Entry, step: Step) -> Path:
         inputs = [RECIPE, role.value, reference, self._arch, tools.digest]
@@ -103,6 +99,15 @@ class ImageMaker:
             return {"source": "made here", "reference": reference}
 
         return self._cache.obtain(f"images/{role.value}-{key}", f"the image {reference}", step, make).path / "image.tar"
+
+
+def list_images(runner: HostRunner, binaries: KubernetesBinaries) -> str:
+    """What ``kubeadm config images list`` of these programs prints; nothing when they cannot be asked."""
+    command = [str(binaries.directory / "kubeadm"), "config", "images", "list", f"--kubernetes-version={binaries.version}"]
+    try:
+        return runner.run(command, timeout=30).stdout
+    except (CommandError, PrerequisiteError):
+        return ""
 
 
 def parse_image_list(listed: str) -> dict[ImageRole, str]:

@@ -14,6 +14,7 @@ from localk8s.artifacts import web
 from localk8s.artifacts.manifest import file_digest
 from localk8s.artifacts.sums import parse_digest
 from localk8s.artifacts.trouble import Unavailable
+from localk8s.model import hints
 from localk8s.model.errors import ArtifactError, ConfigError
 from localk8s.model.progress import Step
 
@@ -82,9 +83,13 @@ def fetch_minikube(release: MinikubeRelease, sites: Sequence[str], target: Path,
         except Unavailable as exc:
             reasons.append(str(exc))
             continue
+        except ArtifactError as exc:
+            if "--artifacts" in exc.hint:  # a bundle holds no minikube
+                exc.hint = hints.host_command("setup", "--driver", "minikube")
+            raise
         return url
     raise ArtifactError(
-        f"minikube {release.version} cannot be had: {'; '.join(reasons) or 'no site is known that has it'}.",
+        f"minikube {release.version} could not be downloaded: {'; '.join(reasons) or 'no site is known that has it'}.",
         hint="install minikube yourself: localk8s takes the one on PATH",
     )
 

@@ -5,7 +5,7 @@ Owns when they are written; how files are locked, merged and cleaned is ``kube.k
 
 from __future__ import annotations
 
-from localk8s.drivers.base import Driver
+from localk8s.drivers.base import Driver, SupportsOwnership
 from localk8s.model.spec import ClusterSpec
 from localk8s.system.files import write_atomic
 from localk8s.wiring import Installation
@@ -32,7 +32,13 @@ def refresh(installation: Installation, spec: ClusterSpec, driver: Driver) -> st
 
 
 def kept(installation: Installation, spec: ClusterSpec, driver: Driver) -> str:
-    """The cluster's own kubeconfig as it was written last; the driver is asked when there is none."""
+    """The cluster's own kubeconfig as it was written last; the driver is asked when there is none.
+
+    Raises:
+        WrongStateError: another cluster has taken its place.
+    """
+    if isinstance(driver, SupportsOwnership):
+        driver.refuse_replaced(spec)
     path = installation.layout.kubeconfig(spec.name)
     return path.read_text(encoding="utf-8") if path.exists() else refresh(installation, spec, driver)
 

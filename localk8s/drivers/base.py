@@ -243,6 +243,18 @@ class SupportsNodeStop(Protocol):
 
 
 @runtime_checkable
+class SupportsOwnership(Protocol):
+    """The user can replace a cluster behind localk8s's back, by one of the same name that the same kubeconfig reaches."""
+
+    def refuse_replaced(self, spec: ClusterSpec) -> None:
+        """Look whether the cluster is still the one that localk8s created; asks nothing of the cluster.
+
+        Raises:
+            WrongStateError: it is another one, which must not be touched.
+        """
+
+
+@runtime_checkable
 class SupportsSetup(Protocol):
     """The driver can say what has to be installed on this host."""
 

@@ -12,6 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from localk8s.drivers.base import DriverContext
 from localk8s.drivers.minikube import build
 from localk8s.drivers.minikube.driver import MinikubeDriver
@@ -108,6 +110,7 @@ class World:
         monkeypatch.setenv("PATH", f"{self._programs(root / 'bin')}:{os.environ['PATH']}")
         monkeypatch.delenv("KUBECONFIG", raising=False)
         monkeypatch.setenv("LOCALK8S_OFFLINE", "0")
+        monkeypatch.setenv("FAKE_MINIKUBE_SLOW", "3")  # more than a status waits for
         self._monkeypatch = monkeypatch
         self.patience(20.0)  # a busy machine is no trap
 
@@ -190,6 +193,15 @@ class World:
         named = {key.replace("_", "-"): text for key, text in options.items()}
         wish = ClusterSpec(name, "minikube", nodes=nodes, size=SIZE, options={"vm-driver": vm, **named})
         return self.driver().complete(wish)
+
+    def running(self, word: str) -> list[psutil.Process]:
+        """The processes of this world, and of no other, that have ``word`` in their command line."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            own = (process.info["environ"] or {}).get("FAKE_MINIKUBE_WORLD") == str(self.root)
+            if own and word in (process.info["cmdline"] or []):
+                found.append(process)
+        return found
 
     def close(self) -> None:
         """End the servers of this world."""

@@ -139,7 +139,7 @@ def test_this_host_as_the_node_from_the_command_line(shell: Shell) -> None:
     options = ("--driver", "minikube", "--vm-driver", "none", "--kubernetes-version", "1.20.2", "--minikube-arg", "--force")
     shell("start", *options)
     assert "no ssh: its node is this host itself" in shell("ssh", code=8).err
-    assert "has one node, this host: 2 nodes cannot be had" in shell("start", "-c", "two", *options, "--nodes", "2", code=8).err
+    assert "has one node, this host; asked for 2 nodes" in shell("start", "-c", "two", *options, "--nodes", "2", code=8).err
     assert 'cluster "default" has it' in shell("start", "-c", "two", *options, code=4).err
     assert shell("start", *options).out == 'Cluster "default" is already running.\n'
     assert "has one node" in shell("start", "--nodes", "2", code=8).err

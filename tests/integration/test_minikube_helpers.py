@@ -198,7 +198,7 @@ def test_minikubes_own_dashboard_is_served_until_the_end(typed: Typed) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(20)
     deadline = time.monotonic() + 10
-    while [each for each in psutil.process_iter(["cmdline"]) if "dashboard" in (each.info["cmdline"] or [])[2:]]:
+    while typed.world.running("dashboard"):
         assert time.monotonic() < deadline, "its proxy is left"
         time.sleep(0.1)
     assert "is no dashboard" in typed("dashboard", "--ui", "fancy", code=2)

@@ -316,11 +316,11 @@ def test_what_each_driver_can_and_cannot() -> None:
 def test_readme_3_one_node_is_refused_before_minikube_would_wreck_the_cluster() -> None:
     for name, reason in (("none", "which"), ("ssh", "the machine that it is given")):
         with pytest.raises(NotSupportedError) as caught:
-            refuse_nodes(vm_driver(name), 2, 1)
+            refuse_nodes(vm_driver(name), 2, 1, "default")
         assert name in caught.value.message and ("this host" in caught.value.message or reason in caught.value.message)
-    refuse_nodes(vm_driver("docker"), 5, 3)
+    refuse_nodes(vm_driver("docker"), 5, 3, "default")
     with pytest.raises(NotSupportedError, match="1 or 3 control planes"):
-        refuse_nodes(vm_driver("docker"), 5, 2)
+        refuse_nodes(vm_driver("docker"), 5, 2, "default")
 
 
 def test_readme_4_the_none_driver_takes_one_profile_and_has_no_ssh() -> None:

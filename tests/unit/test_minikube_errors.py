@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import minikube_recordings
 import pytest
@@ -87,14 +88,14 @@ def test_a_kubeadm_log_becomes_a_sentence_about_the_network() -> None:
         'minikube could not start the cluster at step "Preparing Kubernetes" (exit 80, GUEST_START): '
         "images could not be pulled: no network reaches their registry."
     )
-    assert error.hint == "localk8s start --driver minikube --artifacts DIRECTORY"
+    assert error.hint == "localk8s logs --run last"
 
 
 def test_trap_2_4_a_hint_with_a_hole_is_never_shown() -> None:
     done = recording("ssh-driver/after-failed-start/ip")
     assert "minikube delete <no value>" in done.stderr
     assert find_failure(done).advice.startswith("Recreate the cluster")
-    assert error_of("ssh-driver/after-failed-start/ip").hint == "localk8s logs"
+    assert error_of("ssh-driver/after-failed-start/ip").hint == "localk8s logs --run last"
 
 
 def test_a_message_with_a_hole_loses_the_command_that_holds_it() -> None:
@@ -106,14 +107,11 @@ def test_a_message_with_a_hole_loses_the_command_that_holds_it() -> None:
 
 def test_minikubes_advice_becomes_our_command() -> None:
     error = error_of("ssh-driver/after-failed-start/stop-json", cluster="work")
-    assert error.hint == "localk8s delete -c work --yes"
+    assert error.hint == "localk8s delete -c work"
     advice = "minikube is missing files. This can be fixed by running 'minikube delete'"
-    assert (
-        usable_advice(advice, "work")
-        == "minikube is missing files. This can be fixed by running 'localk8s delete -c work --yes'"
-    )
+    assert usable_advice(advice, "work") == "minikube is missing files. This can be fixed by running 'localk8s delete -c work'"
     assert usable_advice('Run "minikube delete -p mk", then "minikube start -p mk".', "default") == (
-        'Run "localk8s delete --yes", then "localk8s start".'
+        'Run "localk8s delete", then "localk8s start".'
     )
     assert usable_advice("Run minikube config set driver docker", "default") == ""
     assert usable_advice("{{.advice}}", "default") == "" == usable_advice(" ", "default")
@@ -133,7 +131,7 @@ def test_minikubes_advice_becomes_our_command() -> None:
             "localk8s start -c w --driver minikube --vm-driver ssh --minikube-arg --force",
         ),
         ("no-profile/start-json-dryrun-lowmem", "", "localk8s start -c w --driver minikube --memory 2g"),
-        ("ssh-driver/start-json-provision-failed", "ssh", "localk8s delete -c w --yes"),
+        ("ssh-driver/start-json-provision-failed", "ssh", "localk8s logs -c w --run last"),
     ],
 )
 def test_hints_are_command_lines_that_mend_it(name: str, vm: str, hint: str) -> None:
@@ -234,3 +232,41 @@ def test_a_failure_that_says_nothing_still_has_its_exit_code() -> None:
     done = Completed(("minikube", "start"), 99, "", "")
     assert find_failure(done) == Failure(99, "", "")
     assert to_error(find_failure(done), done, doing="start", cluster="default").message == "minikube could not start (exit 99)."
+
+
+@pytest.mark.parametrize(("code", "name"), [(-9, "SIGKILL"), (-15, "SIGTERM"), (-11, "SIGSEGV"), (-200, "signal 200")])
+def test_a_killed_minikube_is_not_explained_by_its_last_remark(code: int, name: str) -> None:
+    remark = "To pull new external images, you may need to configure a proxy"
+    line = json.dumps({"specversion": "1.0", "type": "io.k8s.sigs.minikube.error", "data": {"message": remark}})
+    done = Completed(("minikube", "start"), code, line, remark)
+    error = to_error(find_failure(done, step="Preparing Kubernetes"), done, doing="start the cluster", cluster="w")
+    assert error.message == f'minikube could not start the cluster at step "Preparing Kubernetes": it was killed ({name}).'
+    assert error.hint == "localk8s logs -c w --run last" and type(error) is errors.CommandError
+
+
+def _died(code: int, reason: str, message: str, advice: str = "") -> Completed:
+    data = {"advice": advice, "exitcode": str(code), "message": message, "name": reason}
+    line = json.dumps({"specversion": "1.0", "type": "io.k8s.sigs.minikube.error", "data": data})
+    return Completed(("minikube", "start"), code, line, "")
+
+
+def test_a_port_in_use_is_this_hosts_trouble_and_the_hint_shows_who_has_it() -> None:
+    advice = "kubeadm detected a TCP port conflict with another process. Run lsof -p<port> to find the process and kill it"
+    done = _died(81, "GUEST_PORT_IN_USE", "wait: [preflight] [ERROR Port-10250]: Port 10250 is in use", advice)
+    error = to_error(find_failure(done), done, doing="start the cluster", cluster="default")
+    assert isinstance(error, errors.PrerequisiteError) and error.hint == "sudo ss -ltnp 'sport = :10250'"
+
+
+@pytest.mark.parametrize("reason", ["GUEST_START", "GUEST_PROVISION", "HOST_PATH_STAT"])
+def test_a_full_disk_is_this_hosts_trouble_whatever_minikube_calls_it(reason: str) -> None:
+    done = _died(80, reason, "copy: write /var/lib/minikube/binaries/v1.36.3/kubelet: no space left on device")
+    error = to_error(find_failure(done), done, doing="start the cluster", cluster="default")
+    assert isinstance(error, errors.PrerequisiteError) and error.hint == "df -h"
+
+
+@pytest.mark.parametrize("name", FAILED)
+def test_every_hint_names_its_cluster_and_none_confirms_a_deletion(name: str) -> None:
+    hint = error_of(name, cluster="two", vm="kvm2").hint
+    assert "--yes" not in hint
+    for command in re.findall(r"localk8s \w+[^'\"]*", hint):
+        assert command.startswith("localk8s setup") or " -c two" in command, hint

@@ -170,7 +170,7 @@ def test_trap_6_3_sizes_that_minikube_would_ignore_are_refused_with_both_values(
         refuse(tuple(changes.values()), "default", start_command(wanted))
     assert "memory is 2.0 GiB, asked for 4.0 GiB" in caught.value.message
     assert caught.value.hint.startswith(
-        "localk8s delete --yes && localk8s start --driver minikube --cpus 4 --memory 4g --disk-size 40g"
+        "localk8s delete && localk8s start --driver minikube --cpus 4 --memory 4g --disk-size 40g"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,7 @@ def image_file(home: Home, reference: str, architecture: str) -> Path:
     Args:
         reference: registry, name and tag: ``registry.k8s.io/coredns/coredns:v1.10.1``.
     """
-    name, _, tag = reference.rpartition(":")
-    return home.cache / "images" / architecture / f"{name}_{tag}"
+    return home.cache / _image_path(reference, architecture)
 
 
 def fill_programs(home: Home, source: Path, version: KubernetesVersion, architecture: str) -> int:
@@ -71,24 +70,41 @@ def fill_from_cache(home: Home, source: Path) -> int:
     Args:
         source: the copy itself, or a directory that has it as ``cache``, ``.minikube/cache`` or ``minikube/cache``.
     """
-    return sum(_place(file, home.cache / file.relative_to(root)) for root in _caches(source) for file in _files(root))
+    return sum(_place(file, home.cache / file.relative_to(root)) for root in copies(source) for file in _files(root))
 
 
-def missing(home: Home, wanted: Wanted) -> tuple[str, ...]:
+def missing(places: Sequence[Path], wanted: Wanted) -> tuple[str, ...]:
     """What a start without a network would lack, for people; empty when it is all there.
 
     Images are not looked for where they need not come from the cache: on this host itself, and on remote machines.
+
+    Args:
+        places: minikube's cache, and copies of one.
+        wanted: the cluster.
     """
-    programs = program_directory(home, wanted.version, wanted.architecture)
-    lacking = [f"{name} {wanted.version}" for name in PROGRAMS if not (programs / name).is_file()]
-    kind = wanted.driver.kind
-    if kind is Kind.CONTAINER and not any(_listed(home.cache / "kic" / wanted.architecture, "*.tar")):
-        lacking.append("the node's image (kicbase)")
-    if kind is Kind.VM and not any(_listed(home.cache / "iso" / wanted.architecture, "*.iso")):
-        lacking.append("the machine's image (ISO)")
-    if wanted.driver.preloads and not has_preload(home, wanted) and not _has_images(home, wanted):
+    folder = Path("linux") / wanted.architecture / str(wanted.version)
+    lacking = [
+        f"{name} {wanted.version}" for name in PROGRAMS if not any((place / folder / name).is_file() for place in places)
+    ]
+    lacking += missing_machine(places, wanted)
+    if wanted.driver.preloads and not has_preload(places, wanted) and not _has_images(places, wanted):
         lacking.append(f"the images of Kubernetes {wanted.version} (a preload, or each of them)")
     return tuple(lacking)
+
+
+def missing_machine(places: Sequence[Path], wanted: Wanted) -> tuple[str, ...]:
+    """The image that the driver makes machines from, for people, when it is in none of ``places``."""
+    kind = wanted.driver.kind
+    if kind is Kind.CONTAINER and not _anywhere(places, f"kic/{wanted.architecture}/*.tar"):
+        return ("the node's image (kicbase)",)
+    if kind is Kind.VM and not _anywhere(places, f"iso/{wanted.architecture}/*.iso"):
+        return ("the machine's image (ISO)",)
+    return ()
+
+
+def has_image(places: Sequence[Path], reference: str, architecture: str) -> bool:
+    """Whether the archive of one image is there."""
+    return any((place / _image_path(reference, architecture)).is_file() for place in places)
 
 
 def on_this_host(version: KubernetesVersion, root: Path = Path("/var/lib/minikube/binaries")) -> bool:
@@ -96,11 +112,11 @@ def on_this_host(version: KubernetesVersion, root: Path = Path("/var/lib/minikub
     return all((root / str(version) / name).is_file() for name in PROGRAMS)
 
 
-def has_preload(home: Home, wanted: Wanted) -> bool:
+def has_preload(places: Sequence[Path], wanted: Wanted) -> bool:
     """Whether the archive of all images is there, of whichever generation."""
     runtime = "cri-o" if wanted.runtime == "crio" else wanted.runtime
-    pattern = f"preloaded-images-k8s-v*-{wanted.version}-{runtime}-overlay*-{wanted.architecture}.tar.lz4"
-    return any(_listed(home.cache / "preloaded-tarball", pattern))
+    name = f"preloaded-images-k8s-v*-{wanted.version}-{runtime}-overlay*-{wanted.architecture}.tar.lz4"
+    return _anywhere(places, f"preloaded-tarball/{name}")
 
 
 def cached_versions(home: Home, architecture: str) -> tuple[str, ...]:
@@ -110,16 +126,27 @@ def cached_versions(home: Home, architecture: str) -> tuple[str, ...]:
     return tuple(sorted(whole, key=lambda name: [int(part) if part.isdecimal() else 0 for part in name[1:].split(".")]))
 
 
-def _has_images(home: Home, wanted: Wanted) -> bool:
-    roots = _listed(home.cache / "images" / wanted.architecture, "*")
-    return any(any(_listed(root, f"kube-apiserver_{wanted.version}")) for root in roots)
+def copies(source: Path) -> tuple[Path, ...]:
+    """Where ``source`` holds copies of a minikube cache: itself, or as ``cache`` or ``minikube/cache`` in it."""
+    places = (source, source / "cache", source / ".minikube" / "cache", source / "minikube" / "cache")
+    return tuple(
+        place
+        for place in places
+        if any((place / name).is_dir() for name in _TELLING) or _listed(place / "linux", "*/v*/kubeadm")
+    )
 
 
-def _caches(source: Path) -> Iterator[Path]:
-    for place in (source, source / "cache", source / ".minikube" / "cache", source / "minikube" / "cache"):
-        folders = any((place / name).is_dir() for name in _TELLING)
-        if folders or _listed(place / "linux", "*/v*/kubeadm"):
-            yield place
+def _image_path(reference: str, architecture: str) -> Path:
+    name, _, tag = reference.rpartition(":")
+    return Path("images") / architecture / f"{name}_{tag}"
+
+
+def _has_images(places: Sequence[Path], wanted: Wanted) -> bool:
+    return _anywhere(places, f"images/{wanted.architecture}/*/kube-apiserver_{wanted.version}")
+
+
+def _anywhere(places: Sequence[Path], pattern: str) -> bool:
+    return any(_listed(place, pattern) for place in places)
 
 
 def _files(root: Path) -> Iterator[Path]:

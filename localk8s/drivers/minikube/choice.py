@@ -16,6 +16,7 @@ from localk8s.drivers.minikube.profile import Home
 from localk8s.drivers.minikube.ssh import SshTarget, remote_command, ssh_argv
 from localk8s.drivers.minikube.tool import Minikube
 from localk8s.drivers.minikube.vm_drivers import Kind, VmDriver, vm_driver
+from localk8s.model import hints
 from localk8s.model.errors import ArtifactError, CommandError, NotSupportedError, PrerequisiteError, UsageError
 from localk8s.model.quantities import format_size
 from localk8s.model.spec import DEFAULT_NODE_SIZE, ClusterSpec, NodeSize
@@ -66,10 +67,10 @@ class Chooser:
                 return vm_driver(name)
         raise PrerequisiteError(
             "None of minikube's drivers works on this host: no Docker daemon answers, and no virtual machines are installed.",
-            hint="localk8s start --driver minikube --vm-driver none",
+            hint="install Docker, or name one of minikube's drivers: --vm-driver",
         )
 
-    def runtime(self, options: Options, driver: VmDriver, version: KubernetesVersion) -> str:
+    def runtime(self, options: Options, driver: VmDriver, version: KubernetesVersion, cluster: str) -> str:
         """The container runtime: docker wherever it is the node's own, because docker-env needs it; else what is there."""
         if options.runtime:
             return options.runtime
@@ -77,7 +78,7 @@ class Chooser:
             usable = self.engine_answers("docker") and (version.minor < 24 or self._installed("cri-dockerd"))
             return "docker" if usable or not self._installed("containerd") else "containerd"
         if driver.kind is Kind.SSH:
-            return self._remote_runtime(options)
+            return self._remote_runtime(options, cluster)
         return "docker"
 
     def engine_answers(self, engine: str) -> bool:
@@ -85,9 +86,9 @@ class Chooser:
         argv = [engine, "version", "--format", "{{.Server.Version}}"] if engine == "docker" else [engine, "info"]
         return self._works(argv)
 
-    def _remote_runtime(self, options: Options) -> str:
+    def _remote_runtime(self, options: Options, cluster: str) -> str:
         look = "docker version >/dev/null 2>&1 && echo docker || { command -v containerd >/dev/null && echo containerd; }"
-        argv = (*ssh_argv(remote_target(options)), remote_command(["sh", "-c", look], options.ssh_user or "root"))
+        argv = (*ssh_argv(remote_target(options, cluster)), remote_command(["sh", "-c", look], options.ssh_user or "root"))
         try:
             done = self._runner.run(argv, timeout=_PROBE, check=False)
         except (CommandError, PrerequisiteError):
@@ -111,8 +112,8 @@ class Chooser:
             return False
 
 
-def remote_target(options: Options) -> SshTarget:
-    """The machine of the ssh driver as the user described it.
+def remote_target(options: Options, cluster: str) -> SshTarget:
+    """The machine of the ssh driver as the user described it; ``cluster`` is named in the hint.
 
     Raises:
         UsageError: its address is not given.
@@ -120,7 +121,7 @@ def remote_target(options: Options) -> SshTarget:
     if not options.ssh_address:
         raise UsageError(
             "minikube's ssh driver needs the address of the machine.",
-            hint="localk8s start --driver minikube --vm-driver ssh --minikube-arg --ssh-ip-address=ADDRESS",
+            hint=_start(cluster, "--vm-driver", "ssh", "--minikube-arg", "--ssh-ip-address=ADDRESS"),
         )
     key = Path(options.ssh_key).expanduser() if options.ssh_key else None
     return SshTarget(options.ssh_address, options.ssh_port or 22, options.ssh_user or "root", key)
@@ -141,7 +142,7 @@ def kubernetes_version(spec: ClusterSpec, tool: Minikube, artifacts: Artifacts) 
     if newest is None:
         raise ArtifactError(
             f"minikube {tool.version} does not say which versions of Kubernetes it knows.",
-            hint="localk8s start --driver minikube --kubernetes-version 1.36.0",
+            hint=_start(spec.name, "--kubernetes-version", "1.36.0"),
         )
     return parse_kubernetes_version(newest)
 
@@ -160,9 +161,13 @@ def node_size(spec: ClusterSpec, driver: VmDriver) -> NodeSize:
     if size.cpus is not None and size.cpus != int(size.cpus):
         whole = int(size.cpus) + 1
         raise UsageError(
-            f"minikube gives whole processors to a node: {size.cpus} cannot be had.", hint=f"localk8s start --cpus {whole}"
+            f"minikube gives whole processors to a node, not {size.cpus}.", hint=_start(spec.name, "--cpus", str(whole))
         )
     return size
+
+
+def _start(cluster: str, *arguments: str) -> str:
+    return hints.command("start", "--driver", "minikube", *arguments, cluster=cluster)
 
 
 def _refuse_sizes(spec: ClusterSpec, driver: VmDriver) -> None:
@@ -176,7 +181,7 @@ def _refuse_sizes(spec: ClusterSpec, driver: VmDriver) -> None:
     if asked := ", ".join(filter(None, wishes)):
         raise NotSupportedError(
             f"minikube's {driver.name} driver takes the machine as it is: {asked} cannot be given to it.",
-            hint=f"localk8s start --driver minikube --vm-driver {driver.name}",
+            hint=_start(spec.name, "--vm-driver", driver.name),
         )
 
 

@@ -6,7 +6,6 @@ refuses instead: nothing asked for is ever silently ignored.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 
 from localk8s.drivers.base import Change
@@ -14,6 +13,7 @@ from localk8s.drivers.minikube.arguments import mebibytes
 from localk8s.drivers.minikube.options import Options, parse_options
 from localk8s.drivers.minikube.profile import ProfileConfig
 from localk8s.drivers.minikube.vm_drivers import VmDriver, vm_driver
+from localk8s.model import hints
 from localk8s.model.errors import WrongStateError
 from localk8s.model.quantities import MIB, format_change, size_argument
 from localk8s.model.spec import ClusterSpec
@@ -68,16 +68,15 @@ def refuse(changes: Sequence[Change], cluster: str, recreate: str) -> None:
     if not fixed:
         return
     texts = "; ".join(f"{change.field} is {change.recorded}, asked for {change.wanted} ({change.reason})" for change in fixed)
-    name = "" if cluster == "default" else f" -c {cluster}"
     raise WrongStateError(
         f'Cluster "{cluster}" is there with something else: {texts}.',
-        hint=f"localk8s delete{name} --yes && {recreate}",
+        hint=f"{hints.command('delete', cluster=cluster)} && {recreate}",
     )
 
 
 def start_command(spec: ClusterSpec) -> str:
     """The ``localk8s start`` line that makes ``spec`` anew."""
-    words = ["localk8s", "start", *([] if spec.name == "default" else ["-c", spec.name]), "--driver", spec.driver]
+    words = ["--driver", spec.driver]
     if spec.nodes != 1:
         words += ["--nodes", str(spec.nodes)]
     if spec.size.cpus is not None:
@@ -90,7 +89,7 @@ def start_command(spec: ClusterSpec) -> str:
         words += ["--kubernetes-version", str(spec.kubernetes_version)]
     for key, value in sorted(spec.options.items()):
         words += ["--driver-option", f"{key}={value}"]
-    return shlex.join(words)
+    return hints.command("start", *words, cluster=spec.name)
 
 
 def _size_changes(recorded: ClusterSpec, wanted: ClusterSpec) -> Iterator[Change]:

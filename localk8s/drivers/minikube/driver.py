@@ -5,6 +5,7 @@ Owns nothing but the contract's methods; recipes, judgements and command lines a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, Tool
 from localk8s.drivers.image_tool import ImageTool
-from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle, members, serving
+from localk8s.drivers.minikube import arguments, cache, checks, drift, lifecycle, members, prefill, serving
 from localk8s.drivers.minikube.checks import has_default_route
 from localk8s.drivers.minikube.choice import Chooser, kubernetes_version, node_size
 from localk8s.drivers.minikube.claim import Claims
@@ -25,10 +26,11 @@ from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
 from localk8s.drivers.minikube.machines import kubernetes_name
 from localk8s.drivers.minikube.options import OPTION_NAMES, Options, normalize, parse_options
 from localk8s.drivers.minikube.profile import Home, find_home
-from localk8s.drivers.minikube.session import Session
+from localk8s.drivers.minikube.session import Session, refuse_foreign, refuse_machine_names, refuse_replaced
 from localk8s.drivers.minikube.tool import QUESTION, Minikube, candidates
 from localk8s.drivers.minikube.versions import FLOOR
 from localk8s.drivers.minikube.vm_drivers import Kind, VmDriver, profile_name, refuse_nodes, vm_driver
+from localk8s.model import hints
 from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError, UsageError
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter
@@ -55,7 +57,7 @@ _FEATURES = frozenset(
 _NEED_SEVERAL = frozenset(
     {Feature.MULTI_NODE, Feature.CONTROL_PLANES, Feature.NODE_ADD, Feature.NODE_DELETE, Feature.NODE_STOP}
 )
-_PREFIX = "localk8s-"
+_OWN_SECTIONS = ("==> Audit <==", "==> Last Start <==")
 
 
 class MinikubeDriver:
@@ -115,7 +117,7 @@ class MinikubeDriver:
         home = self._home()
         chooser = self._chooser(home)
         driver = chooser.driver(options)
-        refuse_nodes(driver, spec.nodes, spec.control_planes)
+        refuse_nodes(driver, spec.nodes, spec.control_planes, spec.name)
         size = node_size(spec, driver)
         tool = self._tool(home, self._context.directory / "kubeconfig")
         if spec.control_planes > 1 and not tool.version.several_control_planes:
@@ -125,10 +127,17 @@ class MinikubeDriver:
             )
         version = kubernetes_version(spec, tool, self._context.artifacts)
         wished["vm-driver"] = driver.name
-        wished["container-runtime"] = chooser.runtime(options, driver, version)
+        wished["container-runtime"] = chooser.runtime(options, driver, version, spec.name)
         if driver.kind in (Kind.NONE, Kind.SSH) and wished["container-runtime"] != "docker":
             wished.setdefault("cni", "bridge")  # what minikube would choose: no image has to be pulled for it
-        return replace(spec, kubernetes_version=version, size=size, options=wished)
+        session = self._claimed(spec.name, driver)
+        refuse_foreign(session)
+        refuse_machine_names(session, spec.nodes)
+        completed = replace(spec, kubernetes_version=version, size=size, options=wished)
+        if session.config() is None:
+            architecture = self._context.host.facts().architecture
+            prefill.check(session, completed, parse_options(wished), driver, self._context.artifacts, architecture)
+        return completed
 
     def changes(self, recorded: ClusterSpec, wanted: ClusterSpec) -> tuple[Change, ...]:
         """See ``Driver.changes``."""
@@ -179,16 +188,23 @@ class MinikubeDriver:
     def kubeconfig(self, spec: ClusterSpec) -> str:
         """See ``Driver.kubeconfig``."""
         session = self._session(spec)
+        refuse_replaced(session)
         return read_kubeconfig(session.kubeconfig, session.profile, session.cluster)
+
+    def refuse_replaced(self, spec: ClusterSpec) -> None:
+        """See ``SupportsOwnership``: a profile made afterwards has the same authority, and an old kubeconfig works on it."""
+        refuse_replaced(self._session(spec))
 
     def leftovers(self, known: Sequence[str]) -> tuple[Finding, ...]:
         """See ``Driver.leftovers``."""
-        home = self._home()
-        named = {path.name.removeprefix(_PREFIX) for path in _children(home.profiles) if path.name.startswith(_PREFIX)}
-        lost = sorted({*named, *self._claims.clusters()} - set(known))
+        orphans = {cluster for cluster, _ in self._claims.orphans(self._home())}
+        lost = sorted({*orphans, *self._claims.clusters()} - set(known))
         return tuple(
             Finding(
-                Severity.WARNING, "leftovers", f'Leftovers of cluster "{name}" in minikube.', f"localk8s delete -c {name} --yes"
+                Severity.WARNING,
+                "leftovers",
+                f'Leftovers of cluster "{name}" in minikube.',
+                hints.command("delete", cluster=name),
             )
             for name in lost
         )
@@ -204,9 +220,9 @@ class MinikubeDriver:
         session = self._session(spec)
         machine = next((machine for machine in self.nodes(spec) if machine.name == node), None)
         if machine is None:
-            raise NotFoundError(f'Cluster "{spec.name}" has no node {node!r}.', hint=f"localk8s status{session.name_option}")
+            raise NotFoundError(f'Cluster "{spec.name}" has no node {node!r}.', hint=session.command("node list"))
         if machine.role is NodeRole.CONTROL_PLANE:
-            raise UsageError(f"{node} is the control plane: without it there is no cluster.", hint="localk8s delete")
+            raise UsageError(f"{node} is the control plane: without it there is no cluster.", hint=session.command("delete"))
         lifecycle.delete_node(session, node, report)
         return replace(spec, nodes=len(session.existing().nodes))
 
@@ -268,9 +284,9 @@ class MinikubeDriver:
         driver = vm_driver(config.driver)
         machine = next((n for n in config.nodes if node in (kubernetes_name(config, n, driver), config.machine_name(n))), None)
         if machine is None:
-            raise NotFoundError(f'Cluster "{spec.name}" has no node {node!r}.', hint=f"localk8s status{session.name_option}")
+            raise NotFoundError(f'Cluster "{spec.name}" has no node {node!r}.', hint=session.command("node list"))
         argv = arguments.logs(session.profile, config.machine_name(machine), lines)
-        return session.plain(argv, doing="show the logs", timeout=2 * QUESTION).stdout
+        return component_logs(session.plain(argv, doing="show the logs", timeout=2 * QUESTION).stdout)
 
     def docker_environment(self, spec: ClusterSpec) -> dict[str, str]:
         """The variables with which ``docker`` on this host talks to the cluster's docker.
@@ -281,7 +297,7 @@ class MinikubeDriver:
         """
         session = self._session(spec)
         config = session.existing()
-        refuse_docker_env(config, vm_driver(config.driver), session.tool.version)
+        refuse_docker_env(config, vm_driver(config.driver), session.tool.version, session.cluster)
         done = session.tool.run(arguments.docker_env(session.profile), timeout=2 * QUESTION)
         return parse_docker_env(done, spec.name)
 
@@ -319,14 +335,14 @@ class MinikubeDriver:
     def _claimed(self, cluster: str, driver: VmDriver | None) -> Session:
         """The session of a cluster; what it laid claim to counts more than what its spec says."""
         claim, home = self._claims.load(cluster), self._home_of(cluster)
-        profile = claim.profile if claim else profile_name(cluster, driver)
+        orphan = None if claim else dict(self._claims.orphans(home)).get(cluster)
+        profile = claim.profile if claim else orphan or profile_name(cluster, driver)
         vm = claim.vm_driver if claim else driver.name if driver else ""
         tool = self._tool(home, self._claims.kubeconfig(cluster))
         return Session(cluster, profile, vm, home, self._claims, tool, self._context.runner)
 
 
-def _children(directory: Path) -> Sequence[Path]:
-    try:
-        return [path for path in directory.iterdir() if path.is_dir()]
-    except OSError:
-        return ()
+def component_logs(text: str) -> str:
+    """What ``minikube logs`` printed without the sections about minikube's own commands, which come first. Pure."""
+    sections = re.split(r"^(?===> )", text, flags=re.MULTILINE)
+    return "".join(section for section in sections if not section.startswith(_OWN_SECTIONS)).lstrip("\n")

@@ -7,9 +7,11 @@ turned into localk8s's own commands; advice with a hole in it (``<no value>``) i
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 
 from localk8s.drivers.minikube.events import Event, EventKind, parse_events
+from localk8s.model import hints
 from localk8s.model.errors import (
     ArtifactError,
     CommandError,
@@ -39,6 +41,7 @@ _BY_REASON: dict[str, type[Localk8sError]] = {
     "GUEST_DRIVER_MISMATCH": WrongStateError,
     "GUEST_STOP_TIMEOUT": WaitTimeoutError,
     "GUEST_NODE_RETRIEVE": NotFoundError,
+    "GUEST_PORT_IN_USE": PrerequisiteError,
     "K8S_OLD_UNSUPPORTED": NotSupportedError,
     "K8S_NEW_UNSUPPORTED": NotSupportedError,
     "K8S_DOWNGRADE_UNSUPPORTED": NotSupportedError,
@@ -65,22 +68,36 @@ _BY_TENS: dict[int, type[Localk8sError]] = {
     7: PrerequisiteError,
 }
 
-_HINTS = {
-    "DRV_AS_ROOT": "localk8s start{name} --driver minikube{vm} --minikube-arg --force",
-    "DRV_NEEDS_ROOT": "sudo localk8s start{name} --driver minikube{vm}",
-    "K8S_OLD_UNSUPPORTED": "localk8s start{name} --driver minikube{vm} --minikube-arg --force",
-    "K8S_NEW_UNSUPPORTED": "localk8s setup --driver minikube",
-    "RSRC_INSUFFICIENT_REQ_MEMORY": "localk8s start{name} --driver minikube{vm} --memory 2g",
-    "DRV_UNSUPPORTED_OS": "localk8s doctor",
-    "PROVIDER_DOCKER_NOT_RUNNING": "start the Docker service, or: localk8s start{name} --driver minikube --vm-driver none",
-    "DRV_DOCKER_NOT_RUNNING": "start the Docker service, or: localk8s start{name} --driver minikube --vm-driver none",
-    "GUEST_SSH_CERT_NOT_FOUND": "localk8s delete{name} --yes",
-    "GUEST_PROVISION": "localk8s delete{name} --yes",
+_DOCKER_OFF = "start the Docker service, or: "
+
+
+@dataclass(frozen=True, slots=True)
+class _Remedy:
+    """A command that helps against one reason."""
+
+    arguments: tuple[str, ...] = ()
+    verb: str = "start"
+    driver: bool = True
+    """Whether the driver that was asked for is named again."""
+    before: str = ""
+
+
+_REMEDIES = {
+    "DRV_AS_ROOT": _Remedy(("--minikube-arg", "--force")),
+    "DRV_NEEDS_ROOT": _Remedy(before="sudo "),
+    "K8S_OLD_UNSUPPORTED": _Remedy(("--minikube-arg", "--force")),
+    "K8S_NEW_UNSUPPORTED": _Remedy(("--minikube-arg", "--force")),
+    "RSRC_INSUFFICIENT_REQ_MEMORY": _Remedy(("--memory", "2g")),
+    "PROVIDER_DOCKER_NOT_RUNNING": _Remedy(("--vm-driver", "none"), driver=False, before=_DOCKER_OFF),
+    "DRV_DOCKER_NOT_RUNNING": _Remedy(("--vm-driver", "none"), driver=False, before=_DOCKER_OFF),
+    "GUEST_SSH_CERT_NOT_FOUND": _Remedy(verb="delete"),
 }
 
 _NETWORK = re.compile(
     r"network is unreachable|no such host|i/o timeout|connection refused|TLS handshake timeout|dial tcp: lookup|x509: "
 )
+_FULL = re.compile(r"no space left on device|out of disk space", re.IGNORECASE)
+_PORT = re.compile(r"Port[- ](\d{1,5})")
 _PULL = re.compile(
     r"pull(ing)? image|ImagePull|failed to pull|ErrImagePull|lookup [\w.-]*(registry|gcr\.io|docker\.io)", re.IGNORECASE
 )
@@ -113,6 +130,8 @@ def find_failure(done: Completed, fatal: Event | None = None, step: str = "") ->
         fatal = next(
             (event for event in reversed(events) if event.kind is EventKind.ERROR and event.exit_code is not None), None
         )
+    if name := _signal_name(done.returncode):
+        return Failure(done.returncode, "", f"it was killed ({name})", "", step)
     if fatal is not None and fatal.exit_code == done.returncode:
         return Failure(done.returncode, fatal.name, fatal.message, fatal.advice, step)
     text = re.search(r"Exiting due to ([A-Z0-9_]+): (.*?)(?:\n\* |\n\S?[╭┌]|\Z)", done.stderr, re.DOTALL)
@@ -140,11 +159,11 @@ def to_error(failure: Failure, done: Completed, *, doing: str, cluster: str, vm:
         cluster: localk8s's name of it.
         vm: minikube's driver; empty when none was named.
     """
-    kind = _kind(failure)
+    kind = _kind(failure, done)
     at = f' at step "{failure.step}"' if failure.step else ""
-    code = ", ".join(filter(None, [f"exit {failure.exit_code}", failure.reason]))
+    code = ", ".join(filter(None, [f"exit {failure.exit_code}" if failure.exit_code >= 0 else "", failure.reason]))
     cause = summary(failure.message)
-    message = f"minikube could not {doing}{at} ({code})" + (f": {cause}" if cause else ".")
+    message = f"minikube could not {doing}{at}" + (f" ({code})" if code else "") + (f": {cause}" if cause else ".")
     message = message if message.endswith((".", "…", "!")) else f"{message}."
     hint = _hint(failure, cluster, vm)
     if kind is CommandError:
@@ -178,16 +197,23 @@ def usable_advice(advice: str, cluster: str) -> str:
     text = " ".join(advice.split())
     if not text or _HOLE in text or "{{" in text:
         return ""
-    name = _name_option(cluster)
-    for command in ("delete", "start", "stop", "status", "logs"):
-        flags = " --yes" if command == "delete" else ""
-        text = re.sub(
-            rf"minikube {command}(?: (?:-p|--profile)[ =]\S+?)?(?=['\"`,.]|\s|$)", f"localk8s {command}{name}{flags}", text
-        )
+    for verb in ("delete", "start", "stop", "status", "logs"):
+        ours = hints.command(verb, cluster=cluster)
+        text = re.sub(rf"minikube {verb}(?: (?:-p|--profile)[ =]\S+?)?(?=['\"`,.]|\s|$)", ours, text)
     return "" if re.search(r"\bminikube (config|profile|addons|ssh|node|update)", text) else text
 
 
-def _kind(failure: Failure) -> type[Localk8sError]:
+def _signal_name(code: int) -> str:
+    """The signal that ended a program with this exit code; empty when it ended by itself."""
+    try:
+        return signal.Signals(-code).name if code < 0 else ""
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _kind(failure: Failure, done: Completed) -> type[Localk8sError]:
+    if _FULL.search(failure.message) or _FULL.search(done.stderr):
+        return PrerequisiteError
     if found := _BY_REASON.get(failure.reason):
         return found
     if failure.reason.startswith("INET_"):
@@ -196,16 +222,28 @@ def _kind(failure: Failure) -> type[Localk8sError]:
 
 
 def _hint(failure: Failure, cluster: str, vm: str) -> str:
-    own = _HINTS.get(failure.reason, "").format(name=_name_option(cluster), vm=f" --vm-driver {vm}" if vm else "")
+    """Minikube's own advice where it is usable, else a command; what was killed can simply be asked for again."""
+    if _FULL.search(failure.message) and not failure.advice:
+        return "df -h"
+    if failure.reason == "GUEST_PORT_IN_USE":
+        port = _PORT.search(failure.message)
+        return f"sudo ss -ltnp 'sport = :{port[1]}'" if port else "sudo ss -ltnp"
+    remedy = _REMEDIES.get(failure.reason)
+    own = _spelled(remedy, cluster, vm) if remedy else ""
     if own and failure.reason != "PROVIDER_DOCKER_NOT_RUNNING":
         return own
-    if _PULL.search(failure.message) and _NETWORK.search(failure.message):
-        return f"localk8s start{_name_option(cluster)} --driver minikube --artifacts DIRECTORY"
-    return usable_advice(failure.advice, cluster) or own or f"localk8s logs{_name_option(cluster)}"
+    return usable_advice(failure.advice, cluster) or own or last_log(cluster)
 
 
-def _name_option(cluster: str) -> str:
-    return "" if cluster == "default" else f" -c {cluster}"
+def last_log(cluster: str) -> str:
+    """The command that shows what the last run did; it works for a cluster that was taken back, too."""
+    return hints.command("logs", "--run", "last", cluster=cluster)
+
+
+def _spelled(remedy: _Remedy, cluster: str, vm: str) -> str:
+    named = ["--driver", "minikube"] if remedy.verb == "start" else []
+    named += ["--vm-driver", vm] if named and vm and remedy.driver else []
+    return remedy.before + hints.command(remedy.verb, *named, *remedy.arguments, cluster=cluster)
 
 
 def _suggestion(stderr: str) -> str:

@@ -87,7 +87,7 @@ class MinikubeImages:
             if not path.is_relative_to(context):
                 raise NotSupportedError(
                     f"minikube builds with a Dockerfile of the directory only, and {wanted.file} is not in it.",
-                    hint=f"localk8s image build -t {wanted.name} .",
+                    hint=self._session.command("image build", "-t", wanted.name, "."),
                 )
             file = path.relative_to(context).as_posix()
         argv = arguments.image_build(self._session.profile, context, wanted.name, file, wanted.arguments)
@@ -120,5 +120,5 @@ class MinikubeImages:
         if report.answer is not Answer.NODES or any(machine.host != "Running" for machine in report.machines):
             raise WrongStateError(
                 f'Cluster "{self._session.cluster}" does not run on all of its machines.',
-                hint=f"localk8s start{self._session.name_option}",
+                hint=self._session.command("start"),
             )

@@ -120,5 +120,4 @@ def not_done(done: Completed, what: str) -> CommandError:
         done.stdout,
         done.stderr,
         message=f"minikube did not {what}, although it says so (exit {done.returncode}).",
-        hint="localk8s status",
     )

@@ -9,11 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from localk8s.drivers.minikube.api import ApiView, ask_api, live_address
+from localk8s.drivers.minikube.claim import Ownership
 from localk8s.drivers.minikube.machines import kubernetes_name, ordered_nodes, role_of
 from localk8s.drivers.minikube.profile import ProfileConfig, ProfileNode
-from localk8s.drivers.minikube.session import Session
+from localk8s.drivers.minikube.session import Session, replaced
 from localk8s.drivers.minikube.status import Answer, MachineStatus, StatusReport, cluster_state, machine_fault, machine_state
+from localk8s.drivers.minikube.tool import is_running
 from localk8s.drivers.minikube.vm_drivers import VmDriver, vm_driver
+from localk8s.model import hints
 from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
 from localk8s.model.spec import ClusterSpec, NodeSize
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
@@ -31,25 +34,24 @@ def inspect(session: Session, spec: ClusterSpec) -> ClusterStatus:
         return ClusterStatus(spec.name, spec.driver, ClusterState.BROKEN, spec.kubernetes_version, reasons=(exc.message,))
     if config is None:
         return _without_profile(session, spec)
+    claim = session.claims.load(spec.name)
+    if claim is not None and not claim.started:
+        return _half_made(session, spec, config)
     with ThreadPoolExecutor(max_workers=2) as pool:
         api: Future[ApiView] = pool.submit(ask_api, session.kubeconfig, session.profile, session.cluster, timeout=_LIMIT)
         report = _ask_minikube(session)
         view = api.result()
     if report is not None and report.answer is Answer.NOT_FOUND:
         return _without_profile(session, spec)
-    claim = session.claims.load(spec.name)
     if report is None and view.refused and claim is not None and claim.stopped:
         report = StatusReport(Answer.NODES, tuple(_stopped_machine(name) for name in config.machine_names))
-    return judge(session.name_option, spec, config, report, view)
+    return judge(spec, config, report, view)
 
 
-def judge(
-    name_option: str, spec: ClusterSpec, config: ProfileConfig, report: StatusReport | None, view: ApiView
-) -> ClusterStatus:
+def judge(spec: ClusterSpec, config: ProfileConfig, report: StatusReport | None, view: ApiView) -> ClusterStatus:
     """What the two sides say together. Pure.
 
     Args:
-        name_option: how the cluster is named in a hint: `` -c NAME``, or nothing.
         spec: as recorded by localk8s.
         config: as recorded by minikube.
         report: what minikube says; None when it did not say anything in time.
@@ -58,32 +60,32 @@ def judge(
     driver = vm_driver(config.driver)
     size = spec.size if driver.bounds_size else NodeSize()
     nodes = tuple(_node(config, node, driver, report, view, size) for node in ordered_nodes(config))
-    state, reasons = _state(name_option, driver, report, view, nodes)
+    state, reasons = _state(spec.name, driver, report, view, nodes)
     version = _version(config.kubernetes_version) or spec.kubernetes_version
     return ClusterStatus(spec.name, spec.driver, state, version, nodes, reasons, view.endpoint)
 
 
 def _state(
-    name_option: str, driver: VmDriver, report: StatusReport | None, view: ApiView, nodes: Sequence[NodeStatus]
+    cluster: str, driver: VmDriver, report: StatusReport | None, view: ApiView, nodes: Sequence[NodeStatus]
 ) -> tuple[ClusterState, tuple[str, ...]]:
     if report is None:
         if view.nodes is None:
             return ClusterState.UNKNOWN, (f"neither minikube nor the API answered within {_LIMIT:g} s",)
-        return _api_state(name_option, nodes)
+        return _api_state(nodes)
     state, reasons = cluster_state(report, driver.kind)
-    mend = f"localk8s start{name_option} brings it back"
+    start = f"{hints.command('start', cluster=cluster)} brings it back"
     if state is ClusterState.BROKEN:
-        again = f"localk8s delete{name_option}, then start, makes it anew" if report.answer is Answer.GONE else mend
-        return state, (*reasons, again)
+        again = f"{hints.command('delete', cluster=cluster)}, then start, creates it again"
+        return state, (*reasons, again if report.answer is Answer.GONE else start)
     if state is not ClusterState.RUNNING:
         return state, reasons
     if view.nodes is None:
         why = "minikube's kubeconfig points elsewhere" if report.kubeconfig_stale else view.reason
-        return ClusterState.BROKEN, (f"the API does not answer: {why}", mend)
-    return _api_state(name_option, nodes)
+        return ClusterState.BROKEN, (f"the API does not answer: {why}", start)
+    return _api_state(nodes)
 
 
-def _api_state(name_option: str, nodes: Sequence[NodeStatus]) -> tuple[ClusterState, tuple[str, ...]]:
+def _api_state(nodes: Sequence[NodeStatus]) -> tuple[ClusterState, tuple[str, ...]]:
     """The API answers: the nodes decide."""
     bad = tuple(node.reason or f"{node.name} is {node.state.value}" for node in nodes if node.state is not NodeState.READY)
     if not bad:
@@ -145,13 +147,33 @@ def _ask_minikube(session: Session) -> StatusReport | None:
         return None
 
 
+def _half_made(session: Session, spec: ClusterSpec, config: ProfileConfig) -> ClusterStatus:
+    """No ``minikube start`` came to its end yet.
+
+    minikube itself is not asked: it would say Running of a cluster without kube-proxy and DNS, and take 14 s to say so
+    while its kubeconfig does not have the context yet.
+    """
+    driver, size = vm_driver(config.driver), NodeSize()
+    state, word = ClusterState.BROKEN, NodeState.UNKNOWN
+    reason = f"its first start did not finish: {session.command('start')} creates it again"
+    if is_running(session.profile, session.kubeconfig):
+        state, word, reason = ClusterState.STARTING, NodeState.NOT_READY, "minikube is creating it"
+    nodes = tuple(
+        NodeStatus(kubernetes_name(config, node, driver), role_of(node), word, node.address, size)
+        for node in ordered_nodes(config)
+    )
+    return ClusterStatus(spec.name, spec.driver, state, spec.kubernetes_version, nodes, (reason,))
+
+
 def _without_profile(session: Session, spec: ClusterSpec) -> ClusterStatus:
-    """There is no profile: nothing at all, or one that was lost after localk8s had laid claim to it."""
+    """There is no profile: nothing at all, or one that was lost, or replaced, after localk8s had laid claim to it."""
     claim = session.claims.load(spec.name)
-    if claim is None or not claim.finished:
-        raise NotFoundError(f'minikube has nothing of cluster "{spec.name}".', hint=f"localk8s start{session.name_option}")
-    reason = f"minikube's profile {session.profile} is gone: localk8s start{session.name_option} makes it anew"
-    return ClusterStatus(spec.name, spec.driver, ClusterState.BROKEN, spec.kubernetes_version, reasons=(reason,))
+    if claim is None or (not claim.started and session.ownership is not Ownership.FOREIGN):
+        raise NotFoundError(f'minikube has nothing of cluster "{spec.name}".', hint=session.command("start"))
+    reasons: tuple[str, ...] = (f"minikube's profile {session.profile} is gone: {session.command('start')} creates it again",)
+    if session.ownership is Ownership.FOREIGN:
+        reasons = (replaced(session).rstrip("."), f"{session.command('delete')} forgets the cluster")
+    return ClusterStatus(spec.name, spec.driver, ClusterState.BROKEN, spec.kubernetes_version, reasons=reasons)
 
 
 def _version(text: str) -> KubernetesVersion | None:

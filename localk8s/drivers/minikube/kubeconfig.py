@@ -8,6 +8,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from localk8s.model import hints
 from localk8s.model.errors import WrongStateError
 
 _FILES = ("certificate-authority", "client-certificate", "client-key")
@@ -19,8 +20,7 @@ def read_kubeconfig(path: Path, profile: str, cluster: str) -> str:
     Raises:
         WrongStateError: it is not there (yet), is no kubeconfig, or lacks the context.
     """
-    name = "" if cluster == "default" else f" -c {cluster}"
-    hint = f"localk8s start{name}"
+    hint = hints.command("start", cluster=cluster)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):

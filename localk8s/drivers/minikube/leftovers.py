@@ -6,6 +6,7 @@ Looks by exact name and label of the profile only: other people's things on a sh
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +59,35 @@ def engine_things(runner: HostRunner, engine: str, profile: str) -> tuple[Leftov
             return tuple(found)
         if done.returncode == 0:
             found += [Leftover(kind, line.strip()) for line in done.stdout.splitlines() if line.strip()]
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlaces:
+    """Where minikube's none driver leaves something on this host."""
+
+    hosts: Path = Path("/etc/hosts")
+    cni: Path = Path("/etc/cni/net.d")
+    links: Path = Path("/sys/class/net")
+
+
+HOST = HostPlaces()
+
+
+def host_traces(runner: HostRunner, places: HostPlaces) -> tuple[str, ...]:
+    """What a delete on the none driver leaves on this host, for people. Looks only: some may be older than the cluster."""
+    found = []
+    if (places.links / "bridge").exists():
+        found.append("the link bridge")
+    names = sorted([*places.cni.glob("1-k8s.conflist"), *places.cni.glob("*.mk_disabled")]) if places.cni.is_dir() else []
+    found += [str(path) for path in names]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if "minikube.internal" in places.hosts.read_text(encoding="utf-8"):
+            found.append(f"lines in {places.hosts} (minikube.internal)")
+    with contextlib.suppress(CommandError, PrerequisiteError):
+        rules = runner.run(["iptables-save"], timeout=_LIMIT, check=False).stdout
+        if re.search(r"^:(KUBE|CNI)-", rules, re.MULTILINE):
+            found.append("rules in iptables (chains KUBE-…, CNI-…)")
     return tuple(found)
 
 

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 from localk8s.artifacts.base import Artifacts
 from localk8s.drivers.minikube import arguments, drift, leftovers, prefill
-from localk8s.drivers.minikube.claim import Claim
+from localk8s.drivers.minikube.claim import Ownership
+from localk8s.drivers.minikube.errors import last_log
 from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
 from localk8s.drivers.minikube.options import Options
-from localk8s.drivers.minikube.profile import ProfileConfig, current_profile, other_machines
+from localk8s.drivers.minikube.profile import ProfileConfig, current_profile
 from localk8s.drivers.minikube.readiness import DEFAULT_LIMITS, Limits, wait_ready
-from localk8s.drivers.minikube.session import Session, refuse_foreign
+from localk8s.drivers.minikube.session import Session, refuse_foreign, refuse_machine_names, refuse_replaced, replaced
 from localk8s.drivers.minikube.status import Answer, cluster_state
 from localk8s.drivers.minikube.tool import end_orphans
 from localk8s.drivers.minikube.vm_drivers import Kind, VmDriver, refuse_nodes, vm_driver
-from localk8s.model.errors import CommandError, Localk8sError, UsageError, WaitTimeoutError
+from localk8s.model.errors import CommandError, Localk8sError, WaitTimeoutError
 from localk8s.model.node import Completed
 from localk8s.model.progress import Reporter
 from localk8s.model.spec import ClusterSpec
@@ -46,7 +47,7 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
     """Bring the cluster to Running, from whatever is there.
 
     Raises:
-        WrongStateError: what is there is something else than what is asked for, or somebody else's.
+        WrongStateError: what is there is something else than what is asked for, or another's.
         Localk8sError: minikube failed; see ``errors``.
         WaitTimeoutError: it did not come to an end, or did not become ready.
     """
@@ -54,10 +55,9 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
         config, half_made = _prepare(session, wanted)
         step.finish_as(f"minikube {session.tool.version}, {wanted.driver.name} driver, profile {session.profile}")
     if half_made:
-        report.warn("minikube's profile was half made by a start that did not come to its end: it is made anew.")
+        report.warn(f"The first start of minikube's profile {session.profile} did not finish: it is created again.")
         delete(session, report)
         config = None
-    _claim(session, wanted)
     if config is not None and _runs(session, config, wanted):
         _add_missing(session, wanted, report)
     else:
@@ -71,44 +71,21 @@ def start(session: Session, wanted: Wanted, artifacts: Artifacts, report: Report
 
 
 def _prepare(session: Session, wanted: Wanted) -> tuple[ProfileConfig | None, bool]:
-    """Refuse what cannot be; returns the profile if it is there, and whether it is only half made."""
-    refuse_nodes(wanted.driver, wanted.spec.nodes, wanted.spec.control_planes)
+    """Refuse what cannot be; returns the profile if it is there, and whether it is only half made.
+
+    Half made is what no ``minikube start`` ever came to the end of. minikube may call it Running all the same, while
+    kube-proxy and DNS are missing; its own next start does not install them.
+    """
+    refuse_nodes(wanted.driver, wanted.spec.nodes, wanted.spec.control_planes, session.cluster)
     end_orphans(session.profile, session.kubeconfig, keep_serving=True)
+    refuse_foreign(session)
+    refuse_machine_names(session, wanted.spec.nodes)
     claim, config = session.claims.load(session.cluster), session.config()
-    refuse_foreign(session, config, claim)
-    _refuse_machine_names(session, wanted.spec.nodes)
-    half_made = config is not None and not (claim and claim.finished) and _half_made(session, config)
+    half_made = config is not None and not (claim and claim.started)
     if config is not None and not half_made:
         changes = drift.profile_changes(config, wanted.spec, sizes=len(config.nodes) == 1)
         drift.refuse(changes, session.cluster, drift.start_command(wanted.spec))
     return config, half_made
-
-
-def _claim(session: Session, wanted: Wanted) -> None:
-    if session.claims.load(session.cluster) is None:
-        session.claims.save(Claim(session.cluster, session.profile, str(session.home.root), wanted.driver.name))
-
-
-def _refuse_machine_names(session: Session, nodes: int) -> None:
-    """The machines of further nodes must not be called as a profile that is there."""
-    taken = other_machines(session.home, session.profile)
-    for index in range(2, nodes + 1):
-        name = f"{session.profile}-m{index:02d}"
-        if name in taken:
-            raise UsageError(
-                f"Node {index} would be called {name}, as a machine of minikube's profile {taken[name]} is.",
-                hint="localk8s start -c another-name --driver minikube",
-            )
-
-
-def _half_made(session: Session, config: ProfileConfig) -> bool:
-    """Whether the profile is one that minikube can neither start nor delete: a start on it tries for many minutes."""
-    if not config.has_started:
-        return True
-    try:
-        return session.status().answer is not Answer.NODES
-    except CommandError:
-        return True
 
 
 def _runs(session: Session, config: ProfileConfig, wanted: Wanted) -> bool:
@@ -124,6 +101,8 @@ def _runs(session: Session, config: ProfileConfig, wanted: Wanted) -> bool:
 
 
 def _start_profile(session: Session, wanted: Wanted, config: ProfileConfig | None, report: Reporter) -> None:
+    """Run minikube's start on a profile that bears our mark, and note that it came to its end."""
+    session.claims.take(session.cluster, session.profile, session.home, wanted.driver.name)
     request = arguments.StartRequest(
         profile=session.profile,
         spec=wanted.spec,
@@ -138,6 +117,7 @@ def _start_profile(session: Session, wanted: Wanted, config: ProfileConfig | Non
         timeout=wanted.options.start_timeout,
         setting="start-timeout",
     )
+    session.claims.note(session.cluster, started=True)
 
 
 def _add_missing(session: Session, wanted: Wanted, report: Reporter) -> None:
@@ -148,7 +128,7 @@ def _add_missing(session: Session, wanted: Wanted, report: Reporter) -> None:
         now = len(session.existing().nodes)
         if now <= have:
             raise Localk8sError(
-                f"minikube says that it added a node, but there are still {have}.", hint=f"localk8s status{session.name_option}"
+                f"minikube says that it added a node, but there are still {have}.", hint=session.command("status")
             )
         have = now
 
@@ -161,8 +141,8 @@ def add_node(session: Session, driver: VmDriver, report: Reporter) -> None:
         Localk8sError: minikube failed.
     """
     count = len(session.existing().nodes) + 1
-    refuse_nodes(driver, count, 1)
-    _refuse_machine_names(session, count)
+    refuse_nodes(driver, count, 1, session.cluster)
+    refuse_machine_names(session, count)
     with report.step("node", f"adding node {count}") as step:
         session.plain(arguments.node_add(session.profile), doing="add a node", timeout=_NODE)
         step.finish_as(f"added node {count}")
@@ -183,7 +163,7 @@ def delete_node(session: Session, machine: str, report: Reporter) -> None:
         session.plain(arguments.node_delete(session.profile, node.name), doing=f"remove node {machine}", timeout=_NODE)
         if machine in session.existing().machine_names:
             raise Localk8sError(
-                f"minikube says that it removed {machine}, but it is still there.", hint=f"localk8s status{session.name_option}"
+                f"minikube says that it removed {machine}, but it is still there.", hint=session.command("status")
             )
         step.finish_as(f"removed {machine}")
 
@@ -211,7 +191,7 @@ def _wait(session: Session, wanted: Wanted, report: Reporter) -> None:
         text = read_kubeconfig(session.kubeconfig, session.profile, session.cluster)
         here = wanted.driver.host_is_in_cluster
         with contextlib.closing(RestClient.from_kubeconfig(text)) as client:
-            wait_ready(client, session.nodes(config), step, wanted.limits, on_this_host=here)
+            wait_ready(client, session.nodes(config), step, wanted.limits, on_this_host=here, hint=last_log(session.cluster))
 
 
 def stop(session: Session, options: Options, report: Reporter) -> None:
@@ -222,6 +202,7 @@ def stop(session: Session, options: Options, report: Reporter) -> None:
         Localk8sError: minikube failed and something still runs.
     """
     end_orphans(session.profile, session.kubeconfig)
+    refuse_replaced(session)
     if session.config() is None:
         return
     if not _is_off(session):
@@ -246,7 +227,7 @@ def _switch_off(session: Session, options: Options, report: Reporter) -> None:
     if not _is_off(session):
         raise Localk8sError(
             "minikube says that the cluster is stopped, but something of it still runs.",
-            hint=f"localk8s status{session.name_option}",
+            hint=session.command("status"),
         )
 
 
@@ -263,12 +244,13 @@ def _is_off(session: Session) -> bool:
 
 def pause(session: Session, *, resume: bool = False) -> None:
     """Freeze the cluster's containers, or let them go on."""
+    session.existing()
     argv = arguments.unpause(session.profile) if resume else arguments.pause(session.profile)
     session.plain(argv, doing="resume the cluster" if resume else "pause the cluster", timeout=_PAUSE)
 
 
 def delete(session: Session, report: Reporter) -> None:
-    """Remove the profile and all that is left of it, then the claim.
+    """Remove the profile and all that is left of it, then the claim; a profile that is another's stays as it is.
 
     Raises:
         PrerequisiteError: there is a profile, and no minikube that could delete it.
@@ -276,6 +258,12 @@ def delete(session: Session, report: Reporter) -> None:
     """
     with contextlib.suppress(Localk8sError):
         end_orphans(session.profile, session.kubeconfig)
+    ownership, claim = session.ownership, session.claims.load(session.cluster)
+    if ownership is Ownership.FOREIGN and claim is not None:
+        report.warn(replaced(session))
+    if ownership is Ownership.FOREIGN or (ownership is Ownership.ABSENT and claim is None):
+        session.claims.drop(session.cluster)
+        return
     machines, vm = _remembered(session)
     kind = vm_driver(vm).kind if vm else None
     if leftovers.folders(session.home, session.profile, machines) or kind is Kind.CONTAINER:
@@ -284,6 +272,8 @@ def delete(session: Session, report: Reporter) -> None:
         _restore_current(session, chosen)
         _clear(session, machines, kind, vm, done, report)
     session.claims.drop(session.cluster)
+    if kind is Kind.NONE and (traces := leftovers.host_traces(session.runner, leftovers.HOST)):
+        report.warn(f"minikube's delete left on this host: {', '.join(traces)}. localk8s does not touch them.")
 
 
 def _remembered(session: Session) -> tuple[Sequence[str], str]:
@@ -340,7 +330,7 @@ def _clear(
         are = "is" if len(left) == 1 else "are"
         raise Localk8sError(
             f'Cluster "{session.cluster}" could not be removed whole: {_listed(left)} {are} left{why}.',
-            hint=f"localk8s delete{session.name_option} --yes",
+            hint=session.command("delete"),
             details=failed.stdout if failed else "",
         )
 

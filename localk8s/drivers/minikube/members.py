@@ -8,7 +8,7 @@ from localk8s.drivers.minikube import arguments
 from localk8s.drivers.minikube.kubeconfig import read_kubeconfig
 from localk8s.drivers.minikube.session import Session
 from localk8s.drivers.minikube.status import Answer
-from localk8s.drivers.minikube.vm_drivers import refuse_nodes, vm_driver
+from localk8s.drivers.minikube.vm_drivers import refuse_single, vm_driver
 from localk8s.kube.readiness import wait_nodes
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import Localk8sError, NotFoundError
@@ -27,9 +27,9 @@ def find(session: Session, node: str) -> str:
         NotSupportedError: the driver has one node, which is switched with the cluster.
     """
     config = session.existing()
-    refuse_nodes(vm_driver(config.driver), max(2, len(config.nodes)), 1)
+    refuse_single(vm_driver(config.driver), session.cluster)
     if node not in config.machine_names:
-        hint = f"localk8s node list{session.name_option}"
+        hint = session.command("node list")
         raise NotFoundError(f'Cluster "{session.cluster}" has no node {node!r}.', hint=hint)
     return node
 
@@ -68,6 +68,4 @@ def _see(session: Session, machine: str, *, running: bool) -> None:
     hosts = {status.name: status.host for status in report.machines} if report.answer is Answer.NODES else {}
     if machine in hosts and (hosts[machine] == "Running") is not running:
         did, is_ = ("started", "is not running") if running else ("stopped", "still runs")
-        raise Localk8sError(
-            f"minikube says that it {did} {machine}, but it {is_}.", hint=f"localk8s status{session.name_option}"
-        )
+        raise Localk8sError(f"minikube says that it {did} {machine}, but it {is_}.", hint=session.command("status"))

@@ -174,7 +174,6 @@ class SshNode(_Machine):
                 done.returncode,
                 stderr=done.stderr,
                 message=f"{self.name} cannot be reached over ssh: {done.stderr.strip().splitlines()[-1].strip().rstrip('.')}.",
-                hint="localk8s status",
                 unanswered=True,
             )
         if check and done.returncode != 0:

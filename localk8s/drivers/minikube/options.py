@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 from localk8s.drivers.minikube.passthrough import absorb, split_arguments
 from localk8s.drivers.minikube.vm_drivers import VmDriver, vm_driver
+from localk8s.model import hints
 from localk8s.model.errors import ConfigError, UsageError
 
 _RUNTIMES = {"docker": "docker", "containerd": "containerd", "cri-o": "crio", "crio": "crio"}
@@ -135,7 +136,9 @@ def _checked_names(options: Mapping[str, str], error: type[UsageError] | type[Co
     for key in options:
         if key not in _KEYS:
             allowed = ", ".join(OPTION_NAMES)
-            raise error(f"{key!r} is no option of the minikube driver: it has {allowed}.", hint="localk8s start --help")
+            raise error(
+                f"{key!r} is no option of the minikube driver: it has {allowed}.", hint=hints.host_command("start", "--help")
+            )
     return dict(options)
 
 
@@ -165,7 +168,7 @@ def _runtime(text: str) -> str:
     except KeyError:
         raise UsageError(
             f"{text!r} is no container runtime of minikube: docker, containerd or cri-o.",
-            hint="localk8s start --driver minikube --minikube-arg --container-runtime=containerd",
+            hint=hints.host_command("start", "--help"),
         ) from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+from localk8s.model import hints
 from localk8s.model.errors import UsageError
 
 _BECOMES_OPTION = (
@@ -81,7 +82,7 @@ def split_arguments(text: str) -> tuple[str, ...]:
         elif not awaits_value:
             raise UsageError(
                 f"{argument!r} is no flag of minikube start.",
-                hint=f"localk8s start --driver minikube --minikube-arg --{argument}",
+                hint=hints.host_command("start", "--help"),
             )
         awaits_value = argument.startswith("-") and "=" not in argument
     return arguments
@@ -139,7 +140,8 @@ def _check_flag(argument: str) -> None:
         raise UsageError(f"{argument!r} is not one flag of minikube start.", hint=hint)
     if own := _HAS_OWN_OPTION.get(name):
         raise UsageError(
-            f"minikube's {argument.partition('=')[0]} has its own option here: {own}.", hint=f"localk8s start {own}"
+            f"minikube's {argument.partition('=')[0]} has its own option here: {own}.",
+            hint=hints.host_command("start", "--help"),
         )
     if reason := _REFUSED.get(name):
         raise UsageError(f"{argument.partition('=')[0]} cannot be passed to minikube: {reason}.")

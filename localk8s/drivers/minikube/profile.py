@@ -47,6 +47,13 @@ class Home:
         """The folder of one machine: its key and how to reach it."""
         return self.root / "machines" / name
 
+    def profile_names(self) -> Sequence[str]:
+        """The names of all profiles that have a folder, sorted; none when there is no home."""
+        try:
+            return sorted(path.name for path in self.profiles.iterdir() if path.is_dir())
+        except OSError:
+            return ()
+
 
 def find_home(environment: Mapping[str, str], setting: str = "") -> Home:
     """Where minikube keeps its things.
@@ -217,11 +224,7 @@ def current_profile(home: Home) -> str:
 def other_machines(home: Home, profile: str) -> Mapping[str, str]:
     """The machine names of all other profiles, each with its profile; profiles that cannot be read are passed over."""
     found: dict[str, str] = {}
-    try:
-        names = sorted(path.name for path in home.profiles.iterdir() if path.is_dir())
-    except OSError:
-        return found
-    for name in names:
+    for name in home.profile_names():
         if name == profile:
             continue
         try:

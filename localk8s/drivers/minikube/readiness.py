@@ -66,6 +66,7 @@ def wait_ready(
     limits: Limits,
     *,
     on_this_host: bool,
+    hint: str,
     domain: str = "cluster.local",
 ) -> None:
     """Wait until the cluster can be used.
@@ -76,12 +77,12 @@ def wait_ready(
         step: told what is waited for.
         limits: how long.
         on_this_host: whether this host is the node, and so reaches cluster addresses itself.
+        hint: where to look when it did not: a cluster whose first start failed is taken back, and cannot be looked into.
         domain: the cluster's DNS domain.
 
     Raises:
         WaitTimeoutError: it did not become ready; the message says what is missing.
     """
-    hint = "kubectl get pods -A, and: localk8s logs"
     step.progress(0, 3, "the API server")
     wait_until_judged(lambda: check_api(client, timeout=_LOOK), "the API server", limits.api, interval=_API_INTERVAL, hint=hint)
     step.progress(1, 3, "nodes")

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from localk8s.drivers.minikube import arguments
-from localk8s.drivers.minikube.errors import find_failure, to_error
+from localk8s.drivers.minikube.errors import find_failure, last_log, to_error
 from localk8s.drivers.minikube.profile import ProfileConfig
 from localk8s.drivers.minikube.session import Session
 from localk8s.drivers.minikube.tool import end_serving
@@ -40,7 +39,7 @@ def mount(session: Session, node: str, source: Path, target: str) -> None:
     machine = _machine(session, session.existing(), node)
     if _is_mounted(machine, target):
         raise CommandError(("mount",), None, message=f"Something is mounted at {target} on node {node} already.",
-                           hint=f"localk8s mount --remove {shlex.quote(target)}")  # fmt: skip
+                           hint=session.command("mount", "--remove", target))  # fmt: skip
     machine.run(["mkdir", "-p", target])
     output = session.kubeconfig.parent / "mount.log"
     process = session.tool.launch(arguments.mount(session.profile, source, target), output)
@@ -52,7 +51,7 @@ def mount(session: Session, node: str, source: Path, target: str) -> None:
         raise Pending(_last_line(output))
 
     try:
-        wait_until(there, what=f"minikube to mount {source}", timeout=_MOUNT, interval=0.2, hint="localk8s cp --help")
+        wait_until(there, what=f"minikube to mount {source}", timeout=_MOUNT, interval=0.2, hint=last_log(session.cluster))
     except BaseException:
         end_process_group(process)
         raise
@@ -82,7 +81,9 @@ def dashboard(session: Session, port: int) -> Iterator[str]:
             raise Pending(_last_line(output))
 
         try:
-            yield wait_until(address, what="minikube's dashboard", timeout=_DASHBOARD, interval=0.1, hint="localk8s dashboard")
+            yield wait_until(
+                address, what="minikube's dashboard", timeout=_DASHBOARD, interval=0.1, hint=last_log(session.cluster)
+            )
         finally:
             end_process_group(process)
 
@@ -94,7 +95,7 @@ def _machine(session: Session, config: ProfileConfig, node: str) -> Node:
     if node != nodes[0].name:
         raise NotSupportedError(
             f"minikube mounts directories on {nodes[0].name} alone.",
-            hint=f"localk8s mount{session.name_option} --node {nodes[0].name} .:/src",
+            hint=session.command("mount", "--node", nodes[0].name, ".:/src"),
         )
     return nodes[0]
 

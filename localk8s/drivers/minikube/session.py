@@ -11,13 +11,15 @@ from pathlib import Path
 
 from localk8s.drivers.minikube import arguments
 from localk8s.drivers.minikube.api import ask_api, live_address
-from localk8s.drivers.minikube.claim import Claim, Claims
+from localk8s.drivers.minikube.claim import Claims, Ownership
 from localk8s.drivers.minikube.errors import find_failure, mask_tokens, to_error
 from localk8s.drivers.minikube.machines import make_nodes
 from localk8s.drivers.minikube.profile import Home, ProfileConfig, load_profile, other_machines, parse_profile_list
 from localk8s.drivers.minikube.progress import EventReporter, step_title
 from localk8s.drivers.minikube.status import StatusReport, parse_status
 from localk8s.drivers.minikube.tool import QUESTION, Minikube
+from localk8s.drivers.minikube.vm_drivers import NONE_PROFILE
+from localk8s.model import hints
 from localk8s.model.errors import CommandError, UsageError, WaitTimeoutError, WrongStateError
 from localk8s.model.node import Completed, Node
 from localk8s.model.progress import Reporter
@@ -37,37 +39,45 @@ class Session:
     tool: Minikube
     runner: HostRunner
 
-    @property
-    def name_option(self) -> str:
-        """How the cluster is named in a hint."""
-        return "" if self.cluster == "default" else f" -c {self.cluster}"
+    def command(self, verb: str, *arguments: str) -> str:
+        """A command about this cluster, for a hint."""
+        return hints.command(verb, *arguments, cluster=self.cluster)
 
     @property
     def kubeconfig(self) -> Path:
         """The private kubeconfig."""
         return self.claims.kubeconfig(self.cluster)
 
+    @property
+    def ownership(self) -> Ownership:
+        """Whose the profile is."""
+        return self.claims.ownership(self.cluster, self.home, self.profile)
+
     def config(self) -> ProfileConfig | None:
-        """The profile as recorded; None when it is not there."""
-        return load_profile(self.home, self.profile)
+        """The cluster's profile as recorded; None when it is not there, or is another's of the same name."""
+        ours = self.ownership in (Ownership.OURS, Ownership.ORPHANED)
+        return load_profile(self.home, self.profile) if ours else None
 
     def existing(self) -> ProfileConfig:
         """The profile as recorded.
 
         Raises:
-            WrongStateError: it is not there.
+            WrongStateError: it is not there, or another's.
         """
+        refuse_replaced(self)
         found = self.config()
         if found is None:
             raise WrongStateError(
                 f'minikube has no profile {self.profile} for cluster "{self.cluster}".',
-                hint=f"localk8s start{self.name_option}",
+                hint=self.command("start"),
             )
         return found
 
     def nodes(self, profile: ProfileConfig) -> tuple[Node, ...]:
         """The machines of the profile."""
-        return make_nodes(self.runner, self.home, profile, self.claims.known_hosts(self.cluster), LiveAddresses(self))
+        return make_nodes(
+            self.runner, self.home, self.cluster, profile, self.claims.known_hosts(self.cluster), LiveAddresses(self)
+        )
 
     def status(self, *, timeout: float = QUESTION, quick: bool = False) -> StatusReport:
         """What minikube says about its machines.
@@ -129,7 +139,7 @@ class Session:
         where = f'step "{step}", {what}' if step else what
         return WaitTimeoutError(
             f"minikube did not {doing} within {timeout:.0f} s: it hangs at {where}{last}.",
-            hint=f"localk8s delete{self.name_option} --yes, or give it longer: --driver-option {setting}=3600",
+            hint=self.command("start", "--driver-option", f"{setting}=3600"),
             details=mask_tokens(exc.details),
         )
 
@@ -157,7 +167,7 @@ class LiveAddresses:
             return next(iter(self._found.values()))
         if name not in self._found:
             raise WrongStateError(
-                f"{name} has no address now: it has not joined the cluster.", hint=f"localk8s status{self._session.name_option}"
+                f"{name} has no address now: it has not joined the cluster.", hint=self._session.command("status")
             )
         return self._found[name]
 
@@ -166,34 +176,83 @@ class LiveAddresses:
         if view.nodes is None:
             raise WrongStateError(
                 f'The address that minikube recorded for cluster "{self._session.cluster}" is not live: {view.reason}.',
-                hint=f"localk8s start{self._session.name_option}",
+                hint=self._session.command("start"),
             )
         return {node["metadata"]["name"]: live_address(node) for node in view.nodes}
 
 
-def refuse_foreign(session: Session, config: ProfileConfig | None, claim: Claim | None) -> None:
-    """Refuse a profile that belongs to somebody else, and names that minikube would confuse.
+def refuse_replaced(session: Session) -> None:
+    """Refuse a profile that took the place of the cluster's own.
+
+    Raises:
+        WrongStateError: the cluster's profile was deleted, and one of the same name was made, by others than localk8s.
+    """
+    if session.ownership is Ownership.FOREIGN and session.claims.load(session.cluster) is not None:
+        raise WrongStateError(replaced(session), hint=session.command("delete"))
+
+
+def replaced(session: Session) -> str:
+    """The sentence about a profile that took the place of the cluster's own."""
+    return (
+        f'minikube\'s profile {session.profile} is not the one that localk8s created for cluster "{session.cluster}": '
+        "it was deleted and created again without localk8s, and is left alone."
+    )
+
+
+def refuse_foreign(session: Session) -> None:
+    """Refuse to make a cluster of a profile that localk8s did not make, and names that minikube would confuse.
 
     Raises:
         WrongStateError: the profile is the user's own, or another cluster's.
         UsageError: a machine of another profile bears the name.
     """
+    refuse_replaced(session)
     holder = session.claims.holder(session.profile, str(session.home.root))
     if holder not in (None, session.cluster):
         raise WrongStateError(
             f'minikube\'s {session.vm} driver takes one profile, called {session.profile}, and cluster "{holder}" has it.',
-            hint=f"localk8s delete -c {holder}, or another --vm-driver",
+            hint=_with_docker(session),
         )
-    if config is not None and claim is None and not session.profile.startswith("localk8s-"):
+    if session.ownership is Ownership.FOREIGN:
+        one = session.profile == NONE_PROFILE
         raise WrongStateError(
-            f"minikube already has a profile {session.profile} that localk8s did not make; it is left alone.",
-            hint=f"minikube delete -p {session.profile}, or another --vm-driver",
+            f"minikube already has a profile {session.profile} that localk8s did not create; it is left alone.",
+            hint=_with_docker(session) if one else _another(session),
+        )
+    if session.ownership is Ownership.ORPHANED:
+        raise WrongStateError(
+            f"minikube's profile {session.profile} is left of a localk8s whose files are gone.",
+            hint=session.command("delete"),
         )
     taken = other_machines(session.home, session.profile)
+    config = session.config()
     names = [session.profile, *(config.machine_names if config else ())]
     clash = next((name for name in names if name in taken), None)
     if clash is not None:
         raise UsageError(
-            f"minikube already has a machine called {clash}, a node of profile {taken[clash]}.",
-            hint=f"localk8s start -c {session.cluster}-cluster --driver minikube",
+            f"minikube already has a machine called {clash}, a node of profile {taken[clash]}.", hint=_another(session)
         )
+
+
+def refuse_machine_names(session: Session, nodes: int) -> None:
+    """Refuse nodes whose machines would be called as a machine of another profile.
+
+    Raises:
+        UsageError: one would be.
+    """
+    taken = other_machines(session.home, session.profile)
+    for index in range(2, nodes + 1):
+        name = f"{session.profile}-m{index:02d}"
+        if name in taken:
+            raise UsageError(
+                f"Node {index} would be called {name}, as a machine of minikube's profile {taken[name]} is.",
+                hint=_another(session),
+            )
+
+
+def _another(session: Session) -> str:
+    return hints.command("start", "--driver", "minikube", cluster=f"{session.cluster}-cluster")
+
+
+def _with_docker(session: Session) -> str:
+    return session.command("start", "--driver", "minikube", "--vm-driver", "docker")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.drivers.minikube.profile import Home
+from localk8s.model import hints
 from localk8s.model.errors import WrongStateError
 
 CONNECTION_FAILED = 255
@@ -42,8 +43,8 @@ class MachineRecord:
     key: str
 
 
-def load_machine(home: Home, machine: str) -> MachineRecord:
-    """How minikube reaches ``machine``.
+def load_machine(home: Home, machine: str, cluster: str) -> MachineRecord:
+    """How minikube reaches ``machine`` of ``cluster``.
 
     Raises:
         WrongStateError: there is no such machine, or its record cannot be read.
@@ -58,10 +59,14 @@ def load_machine(home: Home, machine: str) -> MachineRecord:
             key=str(driver.get("SSHKeyPath") or ""),
         )
     except (FileNotFoundError, NotADirectoryError):
-        raise WrongStateError(f"minikube has no machine {machine!r} any more.", hint="localk8s status") from None
+        raise WrongStateError(
+            f"minikube has no machine {machine!r} any more.", hint=hints.command("status", cluster=cluster)
+        ) from None
     except (OSError, ValueError, TypeError, AttributeError) as exc:
         raise WrongStateError(
-            f"minikube's record of machine {machine!r} cannot be read ({path}).", hint="localk8s status", details=str(exc)
+            f"minikube's record of machine {machine!r} cannot be read ({path}).",
+            hint=hints.command("status", cluster=cluster),
+            details=str(exc),
         ) from exc
 
 

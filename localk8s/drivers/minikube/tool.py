@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,7 +133,11 @@ class Minikube:
         )
 
     def _version_of(self, program: Path) -> MinikubeVersion:
-        done = self._run(program, arguments.VERSION, PROBE, None)
+        try:
+            done = self._run(program, arguments.VERSION, PROBE, None)
+        except CommandError as exc:
+            exc.hint = exc.hint or SETUP_HINT
+            raise
         if done.returncode != 0:
             raise CommandError(
                 done.argv,
@@ -179,20 +183,36 @@ def end_serving(profile: str, kubeconfig: Path, ending: str) -> int:
     return _end(profile, kubeconfig, lambda words: _MOUNT in words and any(word.endswith(ending) for word in words))
 
 
+def is_running(profile: str, kubeconfig: Path) -> bool:
+    """Whether a minikube that localk8s started works on ``profile`` now; its mounts do not count."""
+    return any(True for _ in _own(profile, kubeconfig, lambda words: _MOUNT not in words))
+
+
 def _end(profile: str, kubeconfig: Path, meant: Callable[[Sequence[str]], bool]) -> int:
     import psutil
 
     ended = 0
+    for process in _own(profile, kubeconfig, meant):
+        with contextlib.suppress(psutil.Error, OSError):
+            _end_family(process)
+        ended += 1
+    return ended
+
+
+def _own(profile: str, kubeconfig: Path, meant: Callable[[Sequence[str]], bool]) -> Iterator[psutil.Process]:
+    """The minikubes that a localk8s with this private kubeconfig started on ``profile``."""
+    import psutil
+
     marks = {f"--profile={profile}", f"--user={arguments.USER}"}
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         if process.pid == os.getpid() or not marks <= set(words) or not meant(words):
             continue
+        named = ""
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("KUBECONFIG") == str(kubeconfig):
-                _end_family(process)
-                ended += 1
-    return ended
+            named = process.environ().get("KUBECONFIG", "")
+        if named == str(kubeconfig):
+            yield process
 
 
 def _end_family(process: psutil.Process) -> None:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from localk8s.model import hints
 from localk8s.model.errors import NotSupportedError, UsageError
 
 
@@ -105,7 +106,7 @@ def vm_driver(name: str) -> VmDriver:
         return found
     if not re.fullmatch(r"[a-z][a-z0-9]{1,19}", name, re.ASCII):
         names = ", ".join(driver.name for driver in KNOWN)
-        raise UsageError(f"{name!r} is no driver of minikube: there are {names}.", hint="localk8s start --vm-driver docker")
+        raise UsageError(f"{name!r} is no driver of minikube: there are {names}.", hint=hints.host_command("start", "--help"))
     return VmDriver(name, Kind.VM)
 
 
@@ -114,21 +115,36 @@ def profile_name(cluster: str, driver: VmDriver | None) -> str:
     return NONE_PROFILE if driver is not None and not driver.any_profile else f"localk8s-{cluster}"
 
 
-def refuse_nodes(driver: VmDriver, nodes: int, control_planes: int) -> None:
-    """Refuse more nodes than ``driver`` can have.
+def refuse_nodes(driver: VmDriver, nodes: int, control_planes: int, cluster: str) -> None:
+    """Refuse more nodes than ``driver`` can have; ``cluster`` is named in the hint.
 
     Raises:
         NotSupportedError: with the reason.
     """
     if nodes > 1 and not driver.several_nodes:
         raise NotSupportedError(
-            f"minikube's {driver.name} driver has one node, {_why_one(driver)}: {nodes} nodes cannot be had.",
-            hint="localk8s start --driver minikube --vm-driver docker --nodes 3",
+            f"minikube's {driver.name} driver has one node, {_why_one(driver)}; asked for {nodes} nodes.",
+            hint=hints.command(
+                "start", "--driver", "minikube", "--vm-driver", "docker", "--nodes", f"{nodes}", cluster=cluster
+            ),
         )
     if control_planes not in (1, 3):
         raise NotSupportedError(
             f"minikube makes clusters with 1 or 3 control planes, not {control_planes}.",
-            hint="localk8s start --driver minikube --nodes 3",
+            hint=hints.command("start", "--driver", "minikube", "--control-planes", "3", cluster=cluster),
+        )
+
+
+def refuse_single(driver: VmDriver, cluster: str) -> None:
+    """Refuse to switch the one node of ``driver`` by itself.
+
+    Raises:
+        NotSupportedError: with the command that switches the cluster.
+    """
+    if not driver.several_nodes:
+        raise NotSupportedError(
+            f"minikube's {driver.name} driver has one node, {_why_one(driver)}: it is stopped and started with the cluster.",
+            hint=hints.command("stop", cluster=cluster),
         )
 
 

@@ -129,7 +129,7 @@ def update_context(world: World, profile: str, positional: list[str], flags: dic
     if text.strip().startswith("["):
         out.die(37, "HOST_KUBECONFIG_UPDATE", "update config: decode data: yaml: did not find expected key")
     if world.kubeconfig_state(profile) == "Configured":
-        out.warning(f'No changes required for the "{profile}" context')
+        print(f'! No changes required for the "{profile}" context')
     else:
         world.write_kubeconfig(profile, embed=False)
         out.info(f'"{profile}" context has been updated to point to 127.0.0.1:{world.api_port(profile)}')

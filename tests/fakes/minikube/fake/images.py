@@ -22,6 +22,7 @@ def image(world: World, chosen: str, positional: list[str], flags: dict[str, str
     """``image ls|load|save|rm|pull|tag|build``."""
     if world.config(chosen) is None:
         print(f'\nX Exiting due to MK_USAGE: loading profile: cluster "{chosen}" does not exist', file=sys.stderr)
+        print("\n")
         return 14
     wrong = fault(world, "image")
     store = Store(world, chosen)

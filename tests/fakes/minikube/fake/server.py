@@ -35,6 +35,9 @@ class Api(BaseHTTPRequestHandler):
             self._answer(200, b"ok", "text/plain")
         elif path == "/api/v1/nodes":
             self._json({"kind": "NodeList", "items": self._nodes()})
+        elif path.startswith("/api/v1/namespaces/kube-system/") and self._state().get("incomplete"):
+            body = {"kind": "Status", "message": 'services "kube-dns" not found', "reason": "NotFound", "code": 404}
+            self._answer(404, json.dumps(body).encode(), "application/json")
         elif path == "/api/v1/namespaces/kube-system/services/kube-dns":
             self._json(self._dns_service())
         elif path == "/api/v1/namespaces/kube-system/endpoints/kube-dns":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 import time
 from typing import Any
@@ -12,6 +14,20 @@ from fake.out import Out
 from fake.world import World
 
 KNOWN = ("docker", "podman", "kvm2", "qemu2", "virtualbox", "vmware", "none", "ssh")
+NEWEST = (1, 36, 2)
+"""The newest Kubernetes that v1.38.1 knows; 1.36.3 wants --force."""
+IMAGES = {
+    "v1.20.2": (
+        "kube-apiserver:v1.20.2",
+        "kube-controller-manager:v1.20.2",
+        "kube-scheduler:v1.20.2",
+        "kube-proxy:v1.20.2",
+        "pause:3.2",
+        "etcd:3.4.13-0",
+        "coredns:1.7.0",
+    )
+}
+"""What a cluster runs, asked for below registry.k8s.io whatever the version, pause by containerd's configuration too."""
 PULL = (
     'kubeadm init --config /var/tmp/minikube/kubeadm.yaml": exit status 1\nstdout:\n[init] Using Kubernetes version: v1.20.2\n'
     "[preflight] Pulling images required for setting up a Kubernetes cluster\n\nstderr:\nerror execution phase preflight:"
@@ -92,6 +108,11 @@ def _validate(world: World, profile: str, flags: dict[str, str], out: Out, exist
         out.die(
             14, "MK_USAGE", "Only alphanumeric and dashes '-' are permitted. Minimum 2 characters, starting with alphanumeric."
         )
+    wanted = tuple(int(part) for part in re.findall(r"\d+", flags.get("kubernetes-version", "v1.36.2"))[:3])
+    if wanted > NEWEST:
+        version = flags["kubernetes-version"].removeprefix("v")
+        out.warning(f"Specified Kubernetes version {version} is newer than the newest supported version: v1.36.2.")
+        refuse(106, "K8S_NEW_UNSUPPORTED", f"Kubernetes {version} is not supported by this release of minikube")
     minor = int((re.match(r"v1\.(\d+)\.", flags.get("kubernetes-version", "v1.36.2")) or ["", "99"])[1])
     if minor < 28:
         version = flags["kubernetes-version"].removeprefix("v")
@@ -243,6 +264,8 @@ def _slow(wrong: str, step: int) -> None:
     if wrong == f"hang at {step}":
         (World().root / "hangs").touch()
         time.sleep(600)
+    if wrong == f"killed at {step}":
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _provision_fails(world: World, profile: str, driver: str, config: dict[str, Any], out: Out) -> None:
@@ -316,20 +339,43 @@ def _kubernetes(world: World, profile: str, driver: str, config: dict[str, Any],
         out.error(f"initialization failed, will try again: wait: {PULL}")
         out.error(f"Error starting cluster: wait: {PULL}")
         out.die(80, "GUEST_START", f"failed to start node: wait: {PULL}", box=True)
+    if wrong == "port":
+        cause = "[preflight] Some fatal errors occurred:\n\t[ERROR Port-10250]: Port 10250 is in use"
+        advice = "kubeadm detected a TCP port conflict with another process. Run lsof -p<port> to find the process and kill it"
+        out.die(81, "GUEST_PORT_IN_USE", f"failed to start node: wait: {cause}", advice, box=True)
+    if lacking := _missing_images(world, driver, version):
+        out.die(80, "GUEST_START", f"failed to start node: wait: {PULL.replace('k8s.gcr.io/kube-apiserver:v1.20.2', lacking)}")
     out.step(12, "Generating certificates and keys ...")
     out.step(13, "Booting up control plane ...")
+    if wrong in ("hang at 13", "killed at 13"):
+        _run_control_plane(world, profile, driver, config)
+        world.save_machine(profile, {**(world.machine(profile) or {}), "incomplete": True})
     _slow(wrong, 13)
     out.step(14, "Configuring RBAC rules ...")
     out.step(15, "Configuring bridge CNI (Container Networking Interface) ...")
+    _run_control_plane(world, profile, driver, config)
+    if driver == "none":
+        out.step(16, "Configuring local host environment ...")
+        for line in NONE_NOTICE.splitlines():
+            (out.warning if line.startswith("! ") else out.error)(line.removeprefix("! "))
+
+
+def _missing_images(world: World, driver: str, version: str) -> str:
+    """The first image that nobody brought, where the scenario says that there is no network."""
+    if world.scenario.get("network") != "none" or driver == "none":
+        return ""
+    folder = next(iter((world.home / "cache" / "images").glob("*")), world.home) / "registry.k8s.io"
+    wanted = IMAGES.get(version, ())
+    return next((f"registry.k8s.io/{name}" for name in wanted if not (folder / name.replace(":", "_")).is_file()), "")
+
+
+def _run_control_plane(world: World, profile: str, driver: str, config: dict[str, Any]) -> None:
+    """From here on ``status`` says Running; kube-proxy and DNS come last, and a later start does not bring what is missing."""
     port = world.start_servers(profile)
     for node, name in zip(config["Nodes"], names(profile, config), strict=True):
         plane = "Running" if node["ControlPlane"] else "Irrelevant"
         state = {"host": "Running", "kubelet": "Running", "apiserver": plane, "api_port": port, "driver": driver}
         world.save_machine(name, {**(world.machine(name) or {}), **state})
-    if driver == "none":
-        out.step(16, "Configuring local host environment ...")
-        for line in NONE_NOTICE.splitlines():
-            (out.warning if line.startswith("! ") else out.error)(line.removeprefix("! "))
 
 
 def _workers(world: World, profile: str, config: dict[str, Any], out: Out) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from typing import Any
 
 from fake.faults import fault
@@ -11,6 +13,8 @@ from fake.out import Out, klog, not_found, panic
 from fake.starting import names
 from fake.world import World, load, save
 
+SLOW = float(os.environ.get("FAKE_MINIKUBE_SLOW", "14"))
+"""Seconds that ``status`` and ``logs`` take while the kubeconfig lacks the context."""
 GONE = "NewSession: new client: new client: dial tcp: connect: no route to host"
 
 
@@ -43,6 +47,8 @@ def status(world: World, profile: str, positional: list[str], flags: dict[str, s
             out.event("info", message="something else is going on")
         print({"garbage": "Host: Running", "empty": "", "events": ""}[wrong], end="")
         return 1
+    if profile not in world.read_contexts():
+        time.sleep(SLOW)
     kubeconfig = world.kubeconfig_state(profile)
     said = [_machine(name, state or {}, node, kubeconfig) for name, state, node in states]
     if any(machine["Kubeconfig"] == "Misconfigured" for machine in said):
@@ -117,6 +123,7 @@ def ip(world: World, chosen: str, positional: list[str], flags: dict[str, str], 
         not_found(chosen, out)
     if (world.machine(chosen) or {}).get("host") != "Running":
         print(f"* The control-plane node {chosen} host is not running: state=Stopped")
+        print(f'  To start a cluster, run: "minikube start{"" if chosen == "minikube" else f" -p {chosen}"}"')
         return 83
     print(config["Nodes"][0]["IP"])
     return 0
@@ -184,5 +191,11 @@ def logs(world: World, chosen: str, positional: list[str], flags: dict[str, str]
             f"\nX Exiting due to GUEST_NODE_RETRIEVE: retrieving node: Could not find node {flags.get('node')}", file=sys.stderr
         )
         return 85
+    if chosen not in world.read_contexts():
+        time.sleep(SLOW)
+    print(
+        "\n==> Audit <==\n|---------|------|\n| Command | Args |\n|---------|------|\n| start   | --x  |\n|---------|------|\n"
+    )
+    print("\n==> Last Start <==\nLog file created at: 2026/11/23 18:00:00\n")
     print(f"\n==> kubelet <==\nNov 23 18:00:00 {flags['node']} kubelet[1]: fine ({flags['length']} lines)\n")
     return 0
