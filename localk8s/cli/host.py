@@ -32,6 +32,9 @@ def doctor(
     cpus: Annotated[str | None, typer.Option(metavar="N", help="With so many processors each.", rich_help_panel=_FOR)] = None,
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="With so much memory each.", rich_help_panel=_FOR)] = None,
     disk_size: Annotated[str | None, typer.Option(metavar="SIZE", help="With so much disk each.", rich_help_panel=_FOR)] = None,
+    vm_driver: Annotated[
+        str | None, typer.Option(metavar="NAME", help="On minikube's driver of that name.", rich_help_panel=_FOR)
+    ] = None,
     output: Output = None,
     verbose: Verbose = 0,
 ) -> int:
@@ -48,7 +51,11 @@ def doctor(
 
     session: Session = ctx.obj
     session.begin(output=output, verbose=verbose)
-    wish = parse_wish(driver=driver, nodes=count(nodes, "--nodes"), cpus=cpus, memory=memory, disk_size=disk_size)
+    options = {"vm-driver": vm_driver} if vm_driver else {}
+    driver = driver or ("minikube" if vm_driver else None)
+    wish = parse_wish(
+        driver=driver, nodes=count(nodes, "--nodes"), cpus=cpus, memory=memory, disk_size=disk_size, options=options
+    )
     found = diagnose(session.installation, wish)
     items = [{"group": group, **finding_content(each)} for group, findings in found.groups.items() for each in findings]
     content = document("FindingList", {"usableDrivers": list(found.usable), "items": items})

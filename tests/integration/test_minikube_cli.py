@@ -96,6 +96,14 @@ def test_the_line_of_the_field_guides_works(shell: Shell) -> None:
     assert "localk8s-default" not in shell("doctor", "--driver", "minikube").out
 
 
+def test_doctor_looks_at_the_driver_that_is_named(shell: Shell) -> None:
+    assert "docker answers" in shell("doctor", "--vm-driver", "docker").out
+    shell.world.scenario(docker="absent")
+    refused = shell("doctor", "--vm-driver", "docker", code=5).out
+    assert "The docker service does not answer" in refused and "native" not in refused
+    assert "is no driver of minikube" in shell("doctor", "--vm-driver", "../../etc").out
+
+
 def test_json_output_every_line_is_an_event_and_progress_never_goes_back(shell: Shell) -> None:
     """TestJSONOutput: start and its steps as events of ours."""
     done = shell("start", "--driver", "minikube", "--vm-driver", "docker", "-o", "json")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localk8s.artifacts.archive import Contents, RunConfig, read_tags, write_image
+from localk8s.artifacts.archive import Contents, RunConfig, is_made_here, read_tags, write_image
 from localk8s.artifacts.debian import settle
 from localk8s.artifacts.elf import MACHINES, library_closure, read_elf
 from localk8s.artifacts.images import own_scripts
@@ -53,6 +53,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_the_archive_is_what_a_runtime_expects(tmp_path: Path) -> None:
     write(tmp_path / "a.tar", tmp_path / "root")
     assert read_tags(tmp_path / "a.tar") == (REFERENCE,)
+    assert is_made_here(tmp_path / "a.tar"), "it can be told from an image that only bears the same name"
     unpack(tmp_path / "a.tar", tmp_path / "out")
     (image,) = json.loads((tmp_path / "out/manifest.json").read_text())
     config_bytes = (tmp_path / "out" / image["Config"]).read_bytes()
@@ -87,7 +88,7 @@ def test_the_archive_is_what_a_runtime_expects(tmp_path: Path) -> None:
 def test_any_file_has_tags_or_none(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "junk.tar"
     path.write_bytes(data)
-    assert read_tags(path) == ()
+    assert read_tags(path) == () and not is_made_here(path)
 
 
 @pytest.mark.parametrize("listing", ["[", "{}", "[1]", '[{"RepoTags": null}]', "null"])

@@ -94,8 +94,8 @@ class MinikubeDriver:
         """See ``Driver.check``."""
         try:
             options = self._wished(spec)
-        except Localk8sError:
-            return ()  # completing the spec refuses it, with the error that it deserves
+        except Localk8sError as exc:  # completing the spec refuses it, with the error that it deserves
+            return (Finding(Severity.WARNING, "options", exc.message, exc.hint),)
         home = self._home()
         facts = self._context.host.facts()
         around = checks.Surroundings(
