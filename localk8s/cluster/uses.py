@@ -211,13 +211,15 @@ class Uses:
     def copy(self, source: str, target: str) -> None:
         """Copy a file or a directory between this host and nodes, or from node to node.
 
+        Modes are kept, less the umask. Sockets, named pipes and devices in a directory are left out, with a warning.
+
         Args:
             source: a path on this host, or ``NODE:/PATH``.
-            target: likewise; into it when it is a directory or ends in a slash.
+            target: likewise; into it when it is a directory, which has to be there.
 
         Raises:
             UsageError: a place makes no sense, or none is on a node.
-            NotFoundError: a cluster, node or file is not there.
+            NotFoundError: a cluster, node, file or the directory to copy into is not there.
             NotSupportedError: this driver cannot copy.
             CommandError: it cannot be written.
         """
@@ -225,7 +227,7 @@ class Uses:
 
         if not self._has(Feature.COPY):
             raise NotSupportedError("This driver cannot copy files.", hint=command("ssh", cluster=self.name))
-        copy(parse_place(source), parse_place(target), self.node)
+        copy(parse_place(source), parse_place(target), self.node, self._report.warn)
 
     def top(self, *, namespace: str = "", selector: str = "") -> Usage:
         """What nodes and pods use now, from the kubelets; of a node that its kubelet does not measure, what the kernel counts.

@@ -175,7 +175,8 @@ class _Tree:
         """Make one member at ``parts``; ``content`` gives a file's."""
         if not parts:
             if member.kind is Kind.DIRECTORY and self._made:
-                self._set_mode(self._top, member.mode | stat.S_IRWXU)
+                most = os.fstat(self._top).st_mode if self._rules.umask else 0o7777  # the kernel has taken the umask off
+                os.fchmod(self._top, (member.mode | stat.S_IRWXU) & self._rules.keep & most)
             return
         try:
             if member.kind is Kind.DIRECTORY:

@@ -78,7 +78,7 @@ def test_places() -> None:
         with pytest.raises(UsageError):
             parse_place(text)
     with pytest.raises(UsageError, match="Neither"):
-        copy(Place("a"), Place("b"), lambda name: pytest.fail(name))
+        copy(Place("a"), Place("b"), lambda name: pytest.fail(name), pytest.fail)
 
 
 @pytest.mark.parametrize(("text", "number"), [("2", 2), ("500m", 0.5), ("2Ki", 2048), ("1G", 1e9), ("", 0), ("x", 0)])
