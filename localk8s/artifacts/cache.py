@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localk8s.artifacts.manifest import MANIFEST, Manifest, describe, read_manifest, verify, write_manifest
-from localk8s.artifacts.trouble import cache_trouble, is_about_space
+from localk8s.artifacts.trouble import cache_trouble, full_cache
 from localk8s.model.errors import WrongStateError
 from localk8s.model.progress import Step
 from localk8s.system import locks
+from localk8s.system.disk_space import is_about_space
 from localk8s.system.wait import Pending, wait_until
 
 _LONGEST_WAIT = 4 * 3600.0
@@ -94,6 +95,7 @@ class Cache:
             resumable: the work directory is worth keeping when ``make`` fails.
 
         Raises:
+            DiskFullError: its disk is full.
             ArtifactError: the cache cannot be written, or an entry is there and bad.
         """
         if found := self.find(name):
@@ -107,9 +109,12 @@ class Cache:
                 facts = make(work, shared)
                 self._place(name, work, facts)
             except BaseException as exc:
+                full = full_cache(self.directory) if is_about_space(exc) else None  # looked at while it is full
                 worth = resumable and any(item.is_file() for item in work.rglob("*"))
-                if not worth or is_about_space(exc):  # a full disk must not stay full
+                if not worth or full:  # a full disk must not stay full
                     shutil.rmtree(work, ignore_errors=True)
+                if full:
+                    raise full from exc
                 raise
             shutil.rmtree(work, ignore_errors=True)
         return Entry(self.path(name), read_manifest(self.path(name), ""))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 from localk8s.model.errors import ArtifactError, CommandError
+from localk8s.system.disk_space import DiskFullError, disk_full, is_about_space
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_SIGNS_OF_FULL = ("No space left on device", "Disk quota exceeded", "not enough free space")
+_HOLDS = "the artifact cache"
 
 
 class Unavailable(Exception):  # noqa: N818 - a source's answer, not a failure
@@ -25,17 +24,16 @@ def cache_trouble(directory: Path) -> Iterator[None]:
         directory: the cache, for the message.
 
     Raises:
-        ArtifactError: the disk is full, or the cache cannot be read or written.
+        DiskFullError: the disk is full.
+        ArtifactError: the cache cannot be read or written.
     """
     try:
         yield
-    except CommandError as exc:
+    except (CommandError, OSError) as exc:
         if is_about_space(exc):
-            raise _full(directory) from exc
-        raise
-    except OSError as exc:
-        if is_about_space(exc):
-            raise _full(directory) from exc
+            raise full_cache(directory) from exc
+        if isinstance(exc, CommandError):
+            raise
         reason = exc.strerror or str(exc)
         named = f" ({exc.filename})" if exc.filename else ""
         raise ArtifactError(
@@ -44,15 +42,6 @@ def cache_trouble(directory: Path) -> Iterator[None]:
         ) from exc
 
 
-def is_about_space(exc: BaseException) -> bool:
-    """Whether ``exc`` says that a disk is full."""
-    if isinstance(exc, CommandError):
-        return any(sign in exc.stderr + exc.stdout for sign in _SIGNS_OF_FULL)
-    return isinstance(exc, OSError) and exc.errno in _FULL
-
-
-def _full(directory: Path) -> ArtifactError:
-    return ArtifactError(
-        f"The disk is full: no space is left for the artifact cache {directory}.",
-        hint="free some, or use another disk: export LOCALK8S_CACHE=/var/tmp/localk8s",
-    )
+def full_cache(directory: Path) -> DiskFullError:
+    """The error for a cache at ``directory`` whose disk is full."""
+    return disk_full(directory, _HOLDS)

@@ -24,6 +24,8 @@ from localk8s.model.errors import InterruptedByUser, Localk8sError, UsageError
 from localk8s.model.hints import Correction, completed, corrected
 from localk8s.system.environment import Environment, read_environment
 
+_MAY_BE_A_FULL_DISK = (1, 6, 7, 10, 11)
+"""Exit codes of errors that a full disk can be behind."""
 _EVERY_DAY, _INSIDE, _USING, _HOST = "Every day", "Getting in", "Using what runs", "This host"
 _COMMANDS: tuple[tuple[str, str, str, str], ...] = (
     ("start", "lifecycle:start", _EVERY_DAY, "localk8s start --nodes 3 --memory 2g"),
@@ -213,7 +215,7 @@ def _run(session: Session, argv: Sequence[str]) -> int:
 
 def _translated(session: Session, exc: Exception) -> Localk8sError:
     if isinstance(exc, Localk8sError):
-        return exc
+        return _full_disk_behind(session, exc) or exc
     if type(exc).__module__.startswith("typer."):
         return _usage(exc)
     if isinstance(exc, OSError):
@@ -221,6 +223,18 @@ def _translated(session: Session, exc: Exception) -> Localk8sError:
 
         return file_trouble(exc)
     return errors.bug(exc, session.installation.layout.bug_log)
+
+
+def _full_disk_behind(session: Session, exc: Localk8sError) -> Localk8sError | None:
+    """The full disk that made a program, the API or a wait fail."""
+    if exc.exit_code not in _MAY_BE_A_FULL_DISK:
+        return None
+    from localk8s.cluster.recipe import places
+    from localk8s.system.disk_space import full_disk_behind
+
+    with contextlib.suppress(Localk8sError, OSError):
+        return full_disk_behind(exc, places(session.installation))
+    return None
 
 
 def _finished(hint: str, words: Sequence[str], session: Session) -> str:

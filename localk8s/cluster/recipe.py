@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from localk8s.cluster.choosing import with_implied_driver
 from localk8s.cluster.leaving import try_to_finish_leaving
@@ -32,6 +33,8 @@ from localk8s.model.progress import Reporter, SilentReporter, Step
 from localk8s.model.quantities import MIB
 from localk8s.model.status import Severity
 from localk8s.store.records import CorruptRecordError, Record
+from localk8s.system.disk_space import disk_full, full_disk_behind, is_about_space, room_at
+from localk8s.system.wait import unless
 from localk8s.wiring import Installation
 
 LOCK_WAIT = 600.0
@@ -157,9 +160,13 @@ def begin_log(installation: Installation, name: str, verb: str) -> None:
     path = installation.layout.log(name)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mode = "w" if path.exists() and path.stat().st_size > _LOG_LIMIT else "a"
-    with path.open(mode, encoding="utf-8") as log:
-        log.write(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} localk8s {verb}\n")
-    path.chmod(0o600)
+    try:
+        with path.open(mode, encoding="utf-8") as log:
+            log.write(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} localk8s {verb}\n")
+        path.chmod(0o600)
+    except OSError as exc:
+        if not is_about_space(exc):  # what stops or deletes must work on a full disk
+            raise
 
 
 def driver_of(installation: Installation, driver: str, name: str, *, wait: bool = True) -> Driver:
@@ -174,6 +181,7 @@ def _carry_out(installation: Installation, plan: Plan, options: StartOptions, re
             report.warn(finding.message)
     if spec.kubernetes_version and spec.kubernetes_version.past_support:
         report.warn(f"Kubernetes {spec.kubernetes_version} is past its support: nobody mends it any more.")
+    _refuse_full_disk(installation)
     begin_log(installation, spec.name, "start")
     driver = driver_of(installation, spec.driver, spec.name, wait=options.wait)
     if not options.wait and Feature.NO_WAIT not in driver.info.features:
@@ -183,8 +191,9 @@ def _carry_out(installation: Installation, plan: Plan, options: StartOptions, re
     if plan.action in (Action.CREATE, Action.FINISH):
         _create(installation, plan, driver, options, report)
     else:
-        _remember_growth(installation, plan)
-        driver.start(spec, report)
+        with naming_full_disk(installation):
+            _remember_growth(installation, plan)
+            driver.start(spec, report)
         _record(installation, plan, created=True)
 
 
@@ -209,7 +218,8 @@ def _create(installation: Installation, plan: Plan, driver: Driver, options: Sta
     spec = plan.spec
     _record(installation, plan, created=False)
     try:
-        driver.create(spec, report)
+        with naming_full_disk(installation):
+            driver.create(spec, report)
     except InterruptedByUser:
         raise
     except (Localk8sError, OSError) as exc:
@@ -350,6 +360,37 @@ def interrupted(step: str, name: str, verb: str) -> InterruptedByUser:
     return InterruptedByUser(f"interrupted{where}; nothing is lost: {go_on} goes on{rest}.")
 
 
+def places(installation: Installation) -> dict[Path, str]:
+    """Where a full disk is looked for, and what is kept there."""
+    layout = installation.layout
+    return {layout.roots.data: "the clusters", layout.roots.state: "their records", layout.artifacts: "the artifact cache"}
+
+
+def _refuse_full_disk(installation: Installation) -> None:
+    for path, what in places(installation).items():
+        if what != "the artifact cache" and room_at(path).is_full:  # a cluster that is there needs no cache
+            raise disk_full(path, what)
+
+
+@contextlib.contextmanager
+def naming_full_disk(installation: Installation) -> Iterator[None]:
+    """Name the full disk behind an error, while it is full; what waits then waits no longer.
+
+    Raises:
+        DiskFullError: instead of the error.
+    """
+    try:
+        with unless(lambda: _refuse_full_disk(installation)):
+            yield
+    except InterruptedByUser:
+        raise
+    except (Localk8sError, OSError) as exc:
+        if (full := full_disk_behind(exc, places(installation))) and full is not exc:
+            full.details = getattr(exc, "details", "") or str(exc)
+            raise full from exc
+        raise
+
+
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn errors of the file system into sentences."""
@@ -363,8 +404,8 @@ def file_trouble(exc: OSError) -> Localk8sError:
     """The sentence for an error of the file system."""
     where = f" {exc.filename}" if exc.filename else ""
     why = (exc.strerror or str(exc) or type(exc).__name__).lower()
-    if exc.errno == errno.ENOSPC:
-        return PrerequisiteError(f"The disk is full{f' (writing{where})' if where else ''}.", hint="df -h")
+    if is_about_space(exc):
+        return disk_full(Path(exc.filename or "."), "what is written")
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
         return PrerequisiteError(
             f"localk8s cannot use{where or ' its files'}: {why}.", hint="export LOCALK8S_HOME=$HOME/localk8s"

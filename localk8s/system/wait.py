@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 from localk8s.model.errors import Localk8sError, WaitTimeoutError
@@ -13,6 +15,23 @@ T = TypeVar("T")
 
 class Pending(Exception):  # noqa: N818 - a state, not an error
     """Raised by a predicate to say what is still missing (shown if the time runs out)."""
+
+
+_vain: ContextVar[Callable[[], None] | None] = ContextVar("vain", default=None)
+
+
+@contextlib.contextmanager
+def unless(vain: Callable[[], None]) -> Iterator[None]:
+    """Let every wait of this thread in the block end when waiting is vain.
+
+    Args:
+        vain: called after each look that was not the last; raises what the wait shall end with.
+    """
+    token = _vain.set(vain)
+    try:
+        yield
+    finally:
+        _vain.reset(token)
 
 
 def wait_until(
@@ -38,7 +57,7 @@ def wait_until(
         WaitTimeoutError: it did not become true in time; the message holds what was missing last.
     """
     deadline = time.monotonic() + timeout
-    last = ""
+    last, vain = "", _vain.get()
     while True:
         try:
             if result := ready():
@@ -49,6 +68,8 @@ def wait_until(
             if not exc.unanswered:
                 raise
             last = exc.message.rstrip(".")
+        if vain is not None:
+            vain()
         if time.monotonic() >= deadline:
             seen = f": {last}" if last else ""
             raise WaitTimeoutError(f"Waited {timeout:.0f} s for {what}{seen}.", hint=hint)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +37,7 @@ needs_root = pytest.mark.skipif(not ROOT, reason="mounting needs root")
 
 FETCH = """
 import sys
+import tarfile
 from pathlib import Path
 from localk8s.artifacts.library import Library
 from localk8s.artifacts.settings import ArtifactSettings
@@ -183,12 +187,33 @@ def test_a_full_disk_is_one_clear_error_and_is_not_left_full(tmp_path: Path, sit
     check = f'"$@"; code=$?; find {tmp_path}/cache -path "*locks*" -prune -o -type f -print; exit $code'
     process = fetching(tmp_path / "cache", site, ("unshare", "--mount", "sh", "-c", mount + check, "sh"))
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 11, output
+    assert process.returncode == 5, output
     errors = [line for line in output.splitlines() if not line.startswith("progress ")]
-    assert errors == [
-        f"error The disk is full: no space is left for the artifact cache {tmp_path}/cache. "
-        "HINT free some, or use another disk: LOCALK8S_CACHE=/var/tmp/localk8s localk8s start"
-    ]
+    assert len(errors) == 1
+    free = rf"error The disk is full: [0-9.]+ (B|KiB|MiB) of 6 MiB are free on {tmp_path}, which keeps the artifact cache\. "
+    assert re.fullmatch(free + f"HINT df -h {tmp_path}/cache", errors[0])
+
+
+@needs_root
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_bundle_too_large_for_the_cache_is_one_clear_error_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    bundle, small = tmp_path / f"bundle.{suffix}", tmp_path / "small"
+    small.mkdir()
+    with tarfile.open(bundle, f"w:{suffix.partition('.')[2]}") as archive:  # type: ignore[call-overload]
+        for name in KUBERNETES_PROGRAMS:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = 1 << 20, 0o755
+            archive.addfile(info, io.BytesIO(os.urandom(1 << 20)))
+    code = FETCH.replace("None, Step()", "sys.argv[3], Step()")
+    mount = f"mount -t tmpfs -o size=6m none {small} && "
+    look = f'"$@"; code=$?; find {small} -path "*locks*" -prune -o -type f -print; exit $code'
+    inside = ["unshare", "--mount", "sh", "-c", mount + look, "sh"]
+    argv = [*inside, sys.executable, "-c", code, str(small / "cache"), "http://127.0.0.1:9", str(bundle)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5, done.stdout + done.stderr
+    told = [line for line in done.stdout.splitlines() if not line.startswith("progress ")]
+    assert len(told) == 1 and told[0].startswith("error The disk is full: ")
+    assert f" of 6 MiB are free on {small}, which keeps the artifact cache. " in told[0]
 
 
 @needs_root

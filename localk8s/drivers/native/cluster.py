@@ -35,7 +35,7 @@ from localk8s.drivers.native.node_files import (
     upstream_servers,
 )
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
-from localk8s.drivers.native.storage import ClusterDirectory, prepare_disk
+from localk8s.drivers.native.storage import ClusterDirectory, has_failed_disk, prepare_disk
 from localk8s.kubeadm.parameters import API_PORT, KubeadmParameters, Reservation
 from localk8s.model.errors import WrongStateError
 from localk8s.model.hints import command
@@ -97,11 +97,15 @@ class NativeCluster:
             certificate_names=("127.0.0.1", "localhost", str(self.plan.gateway)),
         )
 
+    def is_up(self, node: NativeNode) -> bool:
+        """Whether ``node`` need not be booted: its supervisor runs, on a disk that takes what is written."""
+        return node.is_supervised() and not has_failed_disk(node.process() or 0)
+
     def boot(self, node: NativeNode, parameters: KubeadmParameters, pause: str) -> None:
         """Bring ``node`` up, if it is off, with its network; its supervisor starts everything else."""
         nodes = self.plan.nodes(self.spec.nodes)
         uplink = has_uplink(self.runner)
-        if not node.is_supervised() or not link_exists(self.runner, node.plan.link):  # its cable may be elsewhere
+        if not self.is_up(node) or not link_exists(self.runner, node.plan.link):  # its cable may be elsewhere
             node.kill()  # what may be left of a boot that was killed half-way
             node.group.remove()
             node.group.make()

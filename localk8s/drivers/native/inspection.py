@@ -9,12 +9,14 @@ from typing import Any
 from localk8s.drivers.native import network
 from localk8s.drivers.native.cluster import NativeCluster
 from localk8s.drivers.native.machine import NativeNode
+from localk8s.drivers.native.storage import has_failed_disk
 from localk8s.kube.readiness import node_state
 from localk8s.kube.rest import RestClient
 from localk8s.kubeadm.parameters import ADMIN_CONF, API_PORT
 from localk8s.model.errors import Localk8sError, WrongStateError
 from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
+from localk8s.system.disk_space import disk_full, room_at
 
 API_LIMIT = 1.5
 """Seconds that the API server has to answer."""
@@ -31,6 +33,7 @@ def inspect(cluster: NativeCluster) -> ClusterStatus:
         reasons: tuple[str, ...] = ()
     except Localk8sError as exc:
         found, reasons = None, (f"the API does not answer: {exc.message}",)
+    reasons += _full_disk(cluster)
     statuses = tuple(_node(cluster, node, running[node.name], found) for node in nodes)
     state = _judge(statuses, reasons)
     if state is ClusterState.RUNNING and (lacking := network.what_is_missing(cluster.runner, cluster.plan, len(nodes))):
@@ -96,6 +99,8 @@ def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: 
             NodeState.BROKEN,
             f"{' and '.join(down)} {'is' if len(down) == 1 else 'are'} not running: {_back(cluster)}",
         )
+    elif process is not None and has_failed_disk(process):
+        state, reason = NodeState.BROKEN, f"its disk cannot be written any more: {_back(cluster)}"
     elif found is None:
         reason = "the API cannot be asked"
     elif node.name not in found:
@@ -103,6 +108,15 @@ def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: 
     else:
         state, reason = node_state(found[node.name])
     return NodeStatus(node.name, node.role, state, node.address, cluster.spec.size, reason)
+
+
+def _full_disk(cluster: NativeCluster) -> tuple[str, ...]:
+    """What fails next when the disk below the nodes' disks is full, whatever is still well."""
+    path = cluster.directory.path
+    try:
+        return (disk_full(path, "the cluster").message,) if room_at(path).is_full else ()
+    except OSError:
+        return ()
 
 
 def has_bridge(name: str) -> bool:

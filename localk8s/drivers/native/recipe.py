@@ -71,7 +71,7 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
     with report.step("fetch", "finding the artifacts") as step:
         fetch(bringing, artifacts, step)
     with ThreadPoolExecutor(max_workers=3 * count + 4, thread_name_prefix="localk8s") as pool:
-        bringing.booted = tuple(node.name for node in cluster.nodes if not node.is_supervised())
+        bringing.booted = tuple(node.name for node in cluster.nodes if not cluster.is_up(node))
         with report.step("boot", f"booting {plural(len(bringing.booted), 'node')}") as step:
             boot(bringing, pool)
             step.finish_as(f"booted {plural(len(bringing.booted), 'node')}" if bringing.booted else "all nodes run")

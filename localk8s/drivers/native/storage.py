@@ -167,3 +167,25 @@ def prepare_disk(runner: Runner, image: Path, size: int | None) -> None:
             f"The node's disk could not be made: {exc.message}", hint=host_command("doctor"), details=exc.details
         ) from exc
     partial.rename(image)
+
+
+def has_failed_disk(process: int) -> bool:
+    """Whether the disk of the node with this process 1 takes no more writes.
+
+    The kernel makes a file system read-only when its journal cannot be written: here, because the disk below it was full.
+    """
+    try:
+        device = os.stat(f"/proc/{process}/root/var/lib/containerd").st_dev
+        mounts = Path(f"/proc/{process}/mountinfo").read_text()
+    except OSError:
+        return False
+    return is_read_only(mounts, f"{os.major(device)}:{os.minor(device)}")
+
+
+def is_read_only(mountinfo: str, device: str) -> bool:
+    """Whether the file system on ``device`` (``7:3``) is read-only as a whole, by the text of a ``mountinfo`` (proc(5))."""
+    for line in mountinfo.splitlines():
+        mount, _, file_system = line.partition(" - ")
+        if mount.split()[2:3] == [device] and {"ro", "emergency_ro"} & set(file_system.split()[-1].split(",")):
+            return True
+    return False
