@@ -23,7 +23,7 @@ from test_helpers_images import docker_archive, layer
 from test_native_plan import FACTS
 
 from localk8s.drivers.base import DriverContext
-from localk8s.drivers.host_routes import WayOut
+from localk8s.drivers.bridge_rules import BridgeRules
 from localk8s.drivers.native import checks as native_checks
 from localk8s.helpers import dashboard, docker_env, docker_env_sync
 from localk8s.helpers import images as images_module
@@ -171,10 +171,10 @@ class TestWhoMayReadKeys:
 
 class TestWhatOfTheHostIsTouched:
     def test_only_what_the_machines_send_out_gets_another_sender(self) -> None:
-        rules = WayOut("l8s-1", IPv4Network("10.83.0.0/24"), "m").rules
+        rules = BridgeRules("l8s-1", IPv4Network("10.83.0.0/24")).rules(uplink=True).splitlines()
         changing = [rule for rule in rules if "MASQUERADE" in rule or "SNAT" in rule]
-        assert [rule[2:6] for rule in changing] == [("-s", "10.83.0.0/24", "!", "-o")] and changing[0][6] == "l8s-1"
-        assert all("l8s-1" in rule for rule in rules)
+        assert changing == ["-A LOCALK8S-l8s-1 -s 10.83.0.0/24 ! -o l8s-1 -j MASQUERADE"]
+        assert all("l8s-1" in rule for rule in rules if rule.startswith(("-", ":")))
 
     def test_the_script_of_a_node_leaves_addresses_inside_the_cluster_alone(self) -> None:
         lines = (Path(native_checks.__file__).parent / "node-init.sh").read_text().splitlines()

@@ -71,7 +71,7 @@ class TestAKubeletWithoutFigures:
     def test_unknown_is_not_zero(self, summary: Mapping[str, Any] | None) -> None:
         node = look(summary)
         assert (node.cpu, node.memory) == (None, None)
-        table = _table(top.Usage((node,), ()), pods=False)
+        table = _table(top.Usage((node,), ()), pods=False, width=0)
         assert table.count("unknown") == 2 and "0m" not in table and " 0 B" not in table
 
     def test_the_groups_own_figures_are_shown(self, summary: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch) -> None:
