@@ -19,7 +19,7 @@ from localk8s.helpers.images_archive import bytes_to_send, open_archive, partial
 from localk8s.helpers.images_names import full_name, short_name
 from localk8s.helpers.images_source import archive_file, archive_stream
 from localk8s.helpers.images_store import StoredImage, parse_images
-from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.errors import Localk8sError, NotFoundError, UsageError
 from localk8s.model.node import Completed
 from localk8s.testing import RecordingReporter
 
@@ -239,26 +239,21 @@ def test_rows_of_ctr_are_read() -> None:
 
 
 class Containerd:
-    """A node with one image, or one that is off."""
+    """A node with one image."""
 
-    def __init__(self, name: str, *, off: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._off = off
 
     def run(self, argv: list[str], **more: object) -> Completed:
-        if self._off:
-            raise WrongStateError(f"Node {self.name} is not running.")
         known = "sha256:" + "a" * 64
         return Completed(
             tuple(argv), 0, f"REF TYPE DIGEST SIZE PLATFORMS LABELS\nlocalhost/a:1 x {known} 1.0 MiB linux/amd64 -\n", ""
         )
 
 
-def test_a_node_that_is_off_is_left_out_of_the_list() -> None:
+def test_a_node_that_is_off_is_left_out_of_the_list_with_a_warning() -> None:
     report = RecordingReporter()
-    nodes: list[Any] = [Containerd("one"), Containerd("two", off=True)]
-    (image,) = Images(nodes, ("ctr",), "amd64", report).all()
+    nodes: list[Any] = [Containerd("one")]
+    (image,) = Images(nodes, ("ctr",), "amd64", report, off=("two",)).all()
     assert image.nodes == ("one",)
-    assert report.warnings == ["Left out: Node two is not running."]
-    with pytest.raises(WrongStateError):
-        Images(nodes[1:], ("ctr",), "amd64", report).all()
+    assert report.warnings == ["two is off and was left out."]
