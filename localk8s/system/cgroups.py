@@ -107,8 +107,8 @@ class ControlGroup:
 
     def usage(self) -> tuple[float, int] | None:
         """Seconds of processor time used so far and bytes of memory in use; None where one is not counted."""
-        seconds = next(filter(None, (cpu_seconds(directory) for directory in self.directories)), None)
-        memory = next(filter(None, (working_set(directory) for directory in self.directories)), None)
+        seconds = next((used for each in self.directories if (used := cpu_seconds(each)) is not None), None)
+        memory = next((used for each in self.directories if (used := working_set(each)) is not None), None)
         return None if seconds is None or memory is None else (seconds, memory)
 
     def exists(self) -> bool:

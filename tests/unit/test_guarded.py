@@ -6,22 +6,26 @@ Mutants that survived an examination are held here (tests/mutants.toml).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from test_helpers_images import docker_archive, layer
 from test_native_plan import FACTS
 
+from localk8s.artifacts import web
 from localk8s.drivers.base import DriverContext
 from localk8s.drivers.bridge_rules import BridgeRules
 from localk8s.drivers.native import checks as native_checks
@@ -33,7 +37,7 @@ from localk8s.helpers.images_archive import open_archive
 from localk8s.helpers.images_store import NodeStore, StoredImage
 from localk8s.kubeadm import phases
 from localk8s.kubeadm.parameters import KubeadmParameters
-from localk8s.model.errors import CommandError, UsageError, WaitTimeoutError
+from localk8s.model.errors import ArtifactError, CommandError, UsageError, WaitTimeoutError
 from localk8s.model.node import Completed, Node
 from localk8s.model.progress import SilentReporter
 from localk8s.model.quantities import GIB
@@ -301,3 +305,47 @@ class TestImagesOnNodes:
         else:
             with pytest.raises(WaitTimeoutError):
                 store.check("app", "sha256:1", "sha256:id")
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Serves ``CONTENT`` at /whole, and half of it, with the length of all, at /cut; counts the requests."""
+
+    CONTENT = b"program" * 1000
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        Mirror.asked.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.CONTENT)))
+        self.end_headers()
+        self.wfile.write(self.CONTENT if self.path == "/whole" else self.CONTENT[: len(self.CONTENT) // 2])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class TestDownloads:
+    @pytest.fixture
+    def mirror(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        monkeypatch.setattr(Mirror, "asked", [])
+        with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+            server.shutdown()
+            thread.join()
+
+    def test_what_is_whole_and_right_is_there(self, mirror: str, tmp_path: Path) -> None:
+        web.download(f"{mirror}/whole", tmp_path / "f", hashlib.sha256(Mirror.CONTENT).hexdigest(), lambda done: None)
+        assert (tmp_path / "f").read_bytes() == Mirror.CONTENT
+
+    def test_another_digest_leaves_nothing(self, mirror: str, tmp_path: Path) -> None:
+        with pytest.raises(ArtifactError, match="not what its digest says"):
+            web.download(f"{mirror}/whole", tmp_path / "f", "0" * 64, lambda done: None)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_half_a_file_is_asked_for_again_and_leaves_nothing(self, mirror: str, tmp_path: Path) -> None:
+        half = hashlib.sha256(Mirror.CONTENT[: len(Mirror.CONTENT) // 2]).hexdigest()
+        with pytest.raises(ArtifactError, match="could not be downloaded"):
+            web.download(f"{mirror}/cut", tmp_path / "f", half, lambda done: None)
+        assert list(tmp_path.iterdir()) == [] and len(Mirror.asked) > 1

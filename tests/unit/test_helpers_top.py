@@ -107,4 +107,9 @@ def test_a_group_says_what_it_used(tmp_path: Path, version: int, files: dict[str
             (tmp_path / controller / "g" / name).write_text(text)
     group = ControlGroup(tuple(hierarchies), "g")
     assert group.usage() == (2.5, 700)
+    for directory in group.directories:
+        for name in ("memory.usage_in_bytes", "memory.current"):
+            if (directory / name).exists():
+                (directory / name).write_text("0")
+    assert group.usage() == (2.5, 0), "a new group that has nothing yet is measured too"
     assert ControlGroup(tuple(hierarchies), "gone").usage() is None
