@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
+from cli_door import Door
 from test_helpers_images import docker_archive, layer
 from test_native_plan import FACTS
 
@@ -39,7 +40,7 @@ from localk8s.kubeadm import phases
 from localk8s.kubeadm.parameters import KubeadmParameters
 from localk8s.model.errors import ArtifactError, CommandError, UsageError, WaitTimeoutError
 from localk8s.model.node import Completed, Node
-from localk8s.model.progress import SilentReporter
+from localk8s.model.progress import Reporter, SilentReporter
 from localk8s.model.quantities import GIB
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import Severity
@@ -48,6 +49,7 @@ from localk8s.store.records import CorruptRecordError, Record, Records
 from localk8s.system.files import write_atomic
 from localk8s.system.host import Host
 from localk8s.system.process import HostRunner
+from localk8s.testing.driver import FakeDriver
 
 
 class RecordingNode:
@@ -349,3 +351,15 @@ class TestDownloads:
         with pytest.raises(ArtifactError, match="could not be downloaded"):
             web.download(f"{mirror}/cut", tmp_path / "f", half, lambda done: None)
         assert list(tmp_path.iterdir()) == [] and len(Mirror.asked) > 1
+
+
+def test_a_cluster_is_recorded_before_anything_of_it_is_made(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, seen = FakeDriver.create, []
+
+    def looking(driver: FakeDriver, spec: ClusterSpec, report: Reporter) -> None:
+        seen.extend(name for name in door.files if name.endswith("cluster.json"))
+        make(driver, spec, report)
+
+    monkeypatch.setattr(FakeDriver, "create", looking)
+    assert door("start").code == 0
+    assert len(seen) == 1, "delete would not find what a kill left"
