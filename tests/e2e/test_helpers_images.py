@@ -155,13 +155,15 @@ def test_a_node_that_only_says_that_it_took_the_image_is_found_out(cli: CommandL
     assert ids(cli, "docker.io/library/lost:1") == {f"{next(iter(ids(cli, 'docker.io/library/lost:1')))}": NODES[:2]}
 
 
-class TestANodeOff:
-    @pytest.fixture(scope="class", autouse=True)
-    def off(self, cli: CommandLine) -> Iterator[None]:
-        cli("node", "stop", "default-2")
-        yield
-        cli("node", "start", "default-2")
+@pytest.fixture(scope="class")
+def node_off(cli: CommandLine) -> Iterator[None]:
+    cli("node", "stop", "default-2")
+    yield
+    cli("node", "start", "default-2")
 
+
+@pytest.mark.usefixtures("node_off")
+class TestANodeOff:
     def test_images_of_the_others_are_listed(self, cli: CommandLine) -> None:
         done = cli("image", "ls", "-o", "json")
         assert b"default-2 is off and was left out." in done.stderr
