@@ -82,6 +82,11 @@ def kube_apiserver(parameters: KubeadmParameters, address: str) -> tuple[str, ..
     )
 
 
+def _no_plain_port(parameters: KubeadmParameters) -> tuple[str, ...]:
+    """Without this, versions before 1.23 serve metrics and debugging by plain HTTP on all addresses; kubeadm sets it too."""
+    return () if parameters.at_least(23) else ("--port=0",)
+
+
 def kube_controller_manager(parameters: KubeadmParameters) -> tuple[str, ...]:
     """The controller manager."""
     return (
@@ -104,10 +109,11 @@ def kube_controller_manager(parameters: KubeadmParameters) -> tuple[str, ...]:
         f"--service-account-private-key-file={PKI}/sa.key",
         "--use-service-account-credentials=true",
         "--profiling=false",
+        *_no_plain_port(parameters),
     )
 
 
-def kube_scheduler() -> tuple[str, ...]:
+def kube_scheduler(parameters: KubeadmParameters) -> tuple[str, ...]:
     """The scheduler."""
     return (
         "kube-scheduler",
@@ -117,6 +123,7 @@ def kube_scheduler() -> tuple[str, ...]:
         "--bind-address=127.0.0.1",
         f"--kubeconfig={_SCHEDULER_CONF}",
         "--leader-elect=false",
+        *_no_plain_port(parameters),
     )
 
 

@@ -37,7 +37,7 @@ def lines(version: str) -> dict[str, tuple[str, ...]]:
     return {
         "kube-apiserver": command_lines.kube_apiserver(it, "10.83.0.10"),
         "kube-controller-manager": command_lines.kube_controller_manager(it),
-        "kube-scheduler": command_lines.kube_scheduler(),
+        "kube-scheduler": command_lines.kube_scheduler(it),
         "kubelet": command_lines.kubelet(),
         "kube-proxy": command_lines.kube_proxy("/etc/kubernetes/kube-proxy.yaml"),
     }
@@ -53,8 +53,15 @@ def test_every_flag_exists_in_that_version(component: str, version: str) -> None
         flag = argument.removeprefix("--").partition("=")[0]
         assert argument.startswith("--")
         known = flags[component, version, flag]
-        # deprecated for ten years in the scheduler, and what kubeadm itself passes up to 1.36
-        assert known in ("+", "?") or (component, flag, known) == ("kube-scheduler", "kubeconfig", "d"), f"--{flag}: {known}"
+        # deprecated for ten years in the scheduler, and what kubeadm itself passes up to 1.36; the other one switches off
+        deprecated = (component, flag) == ("kube-scheduler", "kubeconfig") or argument == "--port=0"
+        assert known in ("+", "?") or (known == "d" and deprecated), f"--{flag}: {known}"
+
+
+@pytest.mark.parametrize(("version", "off"), [("v1.20.2", True), ("v1.22.17", True), ("v1.23.0", False), ("v1.36.3", False)])
+def test_nothing_is_served_by_plain_http(version: str, off: bool) -> None:
+    for component in ("kube-controller-manager", "kube-scheduler"):
+        assert ("--port=0" in lines(version)[component]) is off
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def services(
         ),
         Service("kube-apiserver", command_lines.kube_apiserver(parameters, str(node.address)), needs=CREDENTIALS_READY),
         Service("kube-controller-manager", command_lines.kube_controller_manager(parameters), needs=CREDENTIALS_READY),
-        Service("kube-scheduler", command_lines.kube_scheduler(), needs=CREDENTIALS_READY),
+        Service("kube-scheduler", command_lines.kube_scheduler(parameters), needs=CREDENTIALS_READY),
     )
     return (*control_plane, *common, _dns(plan, node, python, upstream))
 
