@@ -123,14 +123,15 @@ def answers(address: str, port: int, *, process: int | None = None) -> bool:
 
 
 def is_refused(address: str, port: int, path: str) -> bool:
-    """Whether one without a certificate and a token learns nothing by HTTPS."""
+    """Whether one without a certificate and a token learns nothing by HTTPS: by the status, or the handshake is broken off."""
+    assert answers(address, port)
     anonymous = ssl._create_unverified_context()
     connection = http.client.HTTPSConnection(address, port, timeout=10, context=anonymous)
     try:
         connection.request("GET", path)
         return connection.getresponse().status in (401, 403)
-    except ssl.SSLError as exc:
-        return "CERTIFICATE_REQUIRED" in str(exc) or "HANDSHAKE_FAILURE" in str(exc) or "BAD_CERTIFICATE" in str(exc)
+    except (ssl.SSLError, ConnectionError):
+        return True
     finally:
         connection.close()
 
