@@ -14,6 +14,8 @@ from localk8s.cluster import recipe
 from localk8s.drivers.base import SupportsContainerd, SupportsDockerEnvironment, SupportsServices
 from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError
 from localk8s.model.hints import command
+from localk8s.model.node import KnowsRoom
+from localk8s.system.disk_space import disk_full, room_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +178,18 @@ class Dockers:
         arguments += [part for each in wanted.arguments for part in ("--build-arg", each)]
         variables = self.docker_environment(node)
         argv = ["docker", "build", *arguments, "--", str(wanted.context)]
-        return self._installation.runner().foreground(argv, env=variables)
+        code = self._installation.runner().foreground(argv, env=variables)
+        if code:
+            self._insist_on_room()
+        return code
+
+    def _insist_on_room(self) -> None:
+        """Name the full disk that made a program fail whose output went to the terminal."""
+        for node in self._running()[0]:
+            place = node.place() if isinstance(node, KnowsRoom) else None
+            takes_nothing = place and node.run(["test", "-w", "/var/lib"], check=False).returncode != 0
+            if place and (room_at(place).is_full or takes_nothing):
+                raise disk_full(place, "the cluster")
 
     def bring_up_to_date(self) -> None:
         """Give nodes that were off, or not there yet, what the others have: mirrors, the images of dockers, the registry.

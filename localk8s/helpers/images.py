@@ -18,14 +18,17 @@ from localk8s.helpers.images_names import full_name, short_name
 from localk8s.helpers.images_store import NodeStore, StoredImage
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError, UsageError, WrongStateError
 from localk8s.model.hints import DEFAULT_CLUSTER, command
-from localk8s.model.node import Node
+from localk8s.model.node import KnowsRoom, Node
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_size
+from localk8s.system.disk_space import disk_full, room_at
 
 T = TypeVar("T")
 CERTIFICATES = "/etc/containerd/certs.d"
 """Where containerd on a node finds out about mirrors."""
 _LARGE = 4 << 20
+_SPARE = 64 << 20
+"""Bytes that have to stay free below the nodes' disks."""
 """Bytes of a layer that is worth a way of its own."""
 _SPOOL = "/var/tmp/localk8s-image.tar"  # noqa: S108 - on a node, where root is alone
 
@@ -126,7 +129,7 @@ class Images:
         with self._report.step("load", f"loading {names}") as step:
             meter = _Meter(step)
             digests = _Digests(archive.path)
-            sent = sum(_side_by_side([partial(_send, store, archive, meter, digests) for store in stores]))
+            sent = sum(_side_by_side([partial(_send, store, archive, meter, digests, len(stores)) for store in stores]))
             where = stores[0].node.name if len(stores) == 1 else f"{len(stores)} nodes"
             step.finish_as(f"loaded {names} onto {where} ({format_size(sent) if sent else 'nothing'} sent)")
         there = tuple(store.node.name for store in stores)
@@ -298,10 +301,27 @@ class _Digests:
                 )
 
 
-def _send(store: NodeStore, archive: ImageArchive, meter: _Meter, digests: _Digests) -> int:
-    """Load onto one node; returns how many bytes of layers went there."""
+def insist_on_room(node: Node, size: int, nodes: int) -> None:
+    """Refuse to load what the disk below the nodes' disks has no room for: each layer is kept packed and unpacked.
+
+    Args:
+        node: that gets it.
+        size: bytes of layers.
+        nodes: how many get the same at once.
+
+    Raises:
+        DiskFullError: there is less room.
+    """
+    place = node.place() if isinstance(node, KnowsRoom) else None
+    if place is not None and size and room_at(place).free < 2 * size * nodes + _SPARE:
+        raise disk_full(place, f"the cluster; about {format_size(2 * size * nodes)} are needed")
+
+
+def _send(store: NodeStore, archive: ImageArchive, meter: _Meter, digests: _Digests, nodes: int) -> int:
+    """Load onto one of ``nodes`` nodes; returns how many bytes of layers went there."""
     there = set(store.digests())
     size = bytes_to_send(archive, there)
+    insist_on_room(store.node, size, nodes)
     meter.expect(size)
     missing = missing_layers(archive, there)
     for layer in missing:

@@ -15,54 +15,75 @@ import pytest
 from localk8s_door import RealDoor, traces
 from small_images import busybox_layer, write_image
 
+from localk8s.system.wait import wait_until
+
 pytestmark = pytest.mark.real
 MIB = 1 << 20
 
 
 class SmallHome(RealDoor):
-    """The real command line with a home on a disk that can be filled."""
+    """The real command line with a home on a disk that can be filled, in a mount namespace of its own.
 
-    @property
-    def filling(self) -> Path:
-        return self.home / "filling"
+    Other clusters that start meanwhile take over all mounts of this host: this one is none of them.
+    """
+
+    def __init__(self, place: Path) -> None:
+        home = place / "home"
+        home.mkdir()
+        super().__init__(home)
+        image = place / "image"
+        with image.open("wb") as file:
+            file.truncate(3 << 30)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-F", str(image)], check=True)
+        script = 'mount -n -o loop "$1" "$2" && echo mounted && exec sleep infinity'
+        argv = ["unshare", "--mount", "sh", "-c", script, "sh", str(image), str(home)]
+        self._holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        assert self._holder.stdout is not None and self._holder.stdout.readline() == "mounted\n"
+        self.inside = Path(f"/proc/{self._holder.pid}/root{home}")
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", *super()._command(arguments)]
 
     def fill(self, leave: int) -> None:
         """Take all room but ``leave`` bytes."""
-        state = os.statvfs(self.home)
-        with self.filling.open("ab") as file:
-            start = file.tell()
-            os.posix_fallocate(file.fileno(), start, state.f_bavail * state.f_frsize - leave)
+        state = os.statvfs(self.inside)
+        with (self.inside / "filling").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, state.f_bavail * state.f_frsize - leave)
 
     def make_room(self) -> None:
-        self.filling.unlink()
+        (self.inside / "filling").unlink(missing_ok=True)
 
     def refuse(self, *arguments: str, timeout: float = 120) -> None:
         """Run a command that must fail on the full disk, and say so."""
         said = self.fail(*arguments, code=5, timeout=timeout)
         assert f"free on {self.home}, which keeps" in said and "error: The disk is full: " in said, said
 
+    def close(self) -> None:
+        self._holder.kill()
+        self._holder.wait()
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHome]:
-    place = tmp_path_factory.mktemp("disk")
-    image, home = place / "image", place / "home"
-    home.mkdir()
-    with image.open("wb") as file:
-        file.truncate(3 << 30)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-F", str(image)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(home)], check=True)
-    door = SmallHome(home)
+    door = SmallHome(tmp_path_factory.mktemp("disk"))
     try:
         door.do("start", "--disk-size", "2g")
         yield door
+        door.make_room()
         door.do("delete", "--yes")
         left = traces(door)
         assert not (left.processes | left.loops | left.groups), left
-        assert not list(home.glob("data/native/*"))
+        assert not list(door.inside.glob("data/native/*"))
     finally:
+        door.make_room()
         door.run("delete", "--yes")
-        subprocess.run(["umount", "--lazy", str(home)], check=True)
-        image.unlink()
+        door.close()
+
+
+@pytest.fixture(autouse=True)
+def _room(small: SmallHome) -> Iterator[None]:
+    yield
+    small.make_room()
 
 
 def test_full_at_the_start_is_refused(small: SmallHome) -> None:
@@ -78,7 +99,6 @@ def test_full_while_an_image_comes_in(small: SmallHome, tmp_path: Path) -> None:
     small.fill(100 * MIB)
     small.refuse("image", "load", str(tmp_path / "big.tar"))
     small.make_room()
-    small.do("start")
     assert "big" not in small.do("image", "ls")
     small.do("image", "load", str(tmp_path / "big.tar"))
     assert identity in small.do("image", "ls", "-o", "json")
@@ -93,11 +113,11 @@ def test_full_while_etcd_writes_loses_nothing_that_was_acknowledged(small: Small
     acknowledged = []
     for number in range(40):
         made = small.run(
-            "kubectl", "--", "create", "configmap", f"c{number}", f"--from-file={tmp_path}/data", "--request-timeout", "5s"
+            "kubectl", "--", "create", "configmap", f"c{number}", f"--from-file={tmp_path}/data", "--request-timeout", "10s"
         )
         if made.returncode == 0:
             acknowledged.append(f"c{number}")
-        elif number > 20:
+        else:
             break
     reasons = " ".join(small.status()["reasons"])
     assert f"free on {small.home}, which keeps the cluster" in reasons
@@ -122,17 +142,21 @@ def test_full_while_docker_builds(small: SmallHome, tmp_path: Path) -> None:
     small.make_room()
     small.do("start")
     small.do("image", "build", "-q", "-t", "built", str(tmp_path))
-    names = {item["name"] for item in json.loads(small.do("image", "ls", "-o", "json"))["items"]}
-    assert "docker.io/library/built:latest" in names
+
+    def there() -> bool:
+        listed = json.loads(small.do("image", "ls", "-o", "json"))["items"]
+        return "docker.io/library/built:latest" in {item["name"] for item in listed}
+
+    wait_until(there, what="what docker built", timeout=60, interval=0.5)
 
 
 def test_stopped_and_deleted_while_full(small: SmallHome) -> None:
-    small.fill(0)
+    small.fill(4 * MIB)
     small.do("stop")
     small.refuse("start")
     small.make_room()
     small.do("start")
     assert small.status()["state"] == "running"
-    small.fill(0)
+    small.fill(4 * MIB)
     small.do("delete", "--yes")
     small.make_room()

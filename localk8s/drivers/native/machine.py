@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from localk8s.drivers.native.plan import NodePlan
+from localk8s.drivers.native.storage import place_of_disk
 from localk8s.model.errors import CommandError, NotFoundError, WaitTimeoutError, WrongStateError
 from localk8s.model.hints import command, host_command
 from localk8s.model.node import Completed, Input
@@ -188,6 +189,10 @@ class NativeNode:
     def outside(self, path: str) -> Path:
         """See ``SharesFiles``."""
         return Path(f"/proc/{self._running()}/root{path}")
+
+    def place(self) -> Path | None:
+        """See ``KnowsRoom``."""
+        return place_of_disk(self.process() or 0)
 
     def kill(self) -> None:
         """End everything that runs on the node, at once. What is off stays off."""

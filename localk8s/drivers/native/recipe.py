@@ -155,6 +155,8 @@ def start_control_plane(bringing: Bringing, pool: ThreadPoolExecutor) -> RestCli
     bringing.renewed = not bringing.fresh and renew_credentials(bringing.cluster)
     phases.start_kubelet_files(node)
     give_dns_credentials(node)
+    if bringing.fresh:
+        keep_credentials(node)
     if bringing.renewed:
         run_all(pool, [partial(restart_programs, each) for each in bringing.cluster.nodes])
     conf = phases.admin_conf(node, bringing.parameters)
@@ -193,6 +195,11 @@ def refresh_kubelet(node: NativeNode, parameters: KubeadmParameters) -> None:
     """Let a kubelet know a size that has changed."""
     if phases.needs_kubelet_restart(node, parameters):
         node.run(["sv", "-w", "10", "restart", f"{SERVICES}/kubelet"], check=False)
+
+
+def keep_credentials(node: NativeNode) -> None:
+    """Have what was just written on the disk in the background: a power cut or a full disk must not leave empty files."""
+    node.run(["sh", "-c", "(setsid sync -f /etc/kubernetes >/dev/null 2>&1 </dev/null &)"], check=False)
 
 
 def give_dns_credentials(node: NativeNode) -> None:
