@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
     from localk8s.artifacts.base import Artifacts
-    from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeTools
+    from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeRoot, NodeTools
     from localk8s.artifacts.library import Library
     from localk8s.model.progress import Step
     from localk8s.model.versions import KubernetesVersion
@@ -98,7 +98,7 @@ class Installation:
         from localk8s.artifacts.settings import ArtifactSettings
 
         sources = self.config.sources
-        settings = ArtifactSettings(sources.mirror, sources.official, offline=self.offline)
+        settings = ArtifactSettings(sources.mirror, sources.official, offline=self.offline, debian_suite=sources.debian_suite)
         return Library(self.layout.artifacts, runner, settings)
 
     def driver(self, name: str, runner: HostRunner | None = None, *, wait: bool = True) -> Driver:
@@ -167,9 +167,9 @@ class _LazyArtifacts:
         """See ``Artifacts``."""
         return self._library.kubernetes(version, named, step)
 
-    def node_tools(self, step: Step) -> NodeTools:
+    def node_root(self, step: Step) -> NodeRoot:
         """See ``Artifacts``."""
-        return self._library.node_tools(step)
+        return self._library.node_root(step)
 
     def docker_tools(self, step: Step) -> NodeTools:
         """See ``Artifacts``."""

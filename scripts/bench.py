@@ -63,20 +63,19 @@ def ours(home: Path, nodes: int) -> dict[str, float]:
     return found
 
 
-def bare(programs: Path, tools: Path, images: Mapping[ImageRole, tuple[str, Path]]) -> dict[str, float]:
+_IN_ROOT = 'mount --bind "$0/usr" /usr && mount --bind "$0/etc/ld.so.cache" /etc/ld.so.cache && exec bash "$@"'
+"""The nodes' programs are linked with their own C library."""
+
+
+def bare(programs: Path, root: Path, images: Mapping[ImageRole, tuple[str, Path]]) -> dict[str, float]:
     """Seconds of one run of the bare script on the same programs and images."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "pause.tar").symlink_to(images[ImageRole.PAUSE][1])
         (Path(directory) / "echoserver.tar").symlink_to(images[ImageRole.ECHO][1])
-        path = f"{tools}/usr/bin:{tools}/usr/sbin:{os.environ['PATH']}"
-        own = {
-            "PATH": path,
-            "CNI": f"{tools}/usr/lib/cni",
-            "PAUSE": images[ImageRole.PAUSE][0],
-            "ECHO": images[ImageRole.ECHO][0],
-        }
+        own = {"PAUSE": images[ImageRole.PAUSE][0], "ECHO": images[ImageRole.ECHO][0]}
+        script = [str(TOP / "bench/bare-cluster.sh"), str(programs), directory]
         done = subprocess.run(
-            ["unshare", "--net", "bash", str(TOP / "bench/bare-cluster.sh"), str(programs), directory],
+            ["unshare", "--net", "--mount", "sh", "-c", _IN_ROOT, str(root), *script],
             env={**os.environ, **own}, text=True, capture_output=True, check=True,
         )  # fmt: skip
     found = dict(re.findall(r"^(api ready|node ready|pod answers)\s+([\d.]+)$", done.stdout, re.MULTILINE))
@@ -134,13 +133,13 @@ def measure_start(rounds: int) -> str:
     artifacts = Installation().artifacts(HostRunner())
     version = artifacts.newest_version(None)
     binaries = artifacts.kubernetes(version, None, Quiet())
-    tools = artifacts.node_tools(Quiet()).root
+    root = artifacts.node_root(Quiet()).directory
     made = artifacts.images(binaries, (ImageRole.PAUSE, ImageRole.ECHO), Quiet())
     images = {image.role: (image.reference, image.archive) for image in made}
     runs: dict[str, list[dict[str, float]]] = {"bare": [], "one": [], "three": []}
     with tempfile.TemporaryDirectory() as home:
         for turn in range(rounds):
-            runs["bare"].append(bare(binaries.directory, tools, images))
+            runs["bare"].append(bare(binaries.directory, root, images))
             runs["one"].append(ours(Path(home), 1))
             runs["three"].append(ours(Path(home), 3))
             last = {name: {key: round(value, 1) for key, value in found[-1].items()} for name, found in runs.items()}

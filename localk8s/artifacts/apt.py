@@ -16,7 +16,7 @@ from typing import IO, cast
 
 from localk8s.artifacts.apt_sources import AptSource, debian_sources, render_sources
 from localk8s.model.errors import ArtifactError, CommandError
-from localk8s.model.hints import instead
+from localk8s.model.hints import host_command, instead
 from localk8s.model.node import Completed
 from localk8s.model.progress import Step
 from localk8s.system.archives import PACKAGE, unpack
@@ -88,16 +88,16 @@ class Apt:
         self._runner = runner
         self._host = host
 
-    def update(self, codename: str) -> None:
-        """Fetch and check the lists of the Debian release ``codename``.
+    def update(self, suite: str) -> None:
+        """Fetch and check the lists of the Debian suite ``suite``.
 
         Raises:
             ArtifactError: the host has no source for it, or it cannot be reached or trusted.
         """
-        sources = debian_sources(read_host_sources(self._host), codename)
+        sources = debian_sources(read_host_sources(self._host), suite)
         if not sources:
             raise ArtifactError(
-                f"This host's package sources do not hold Debian {codename}.",
+                f"None of this host's package sources is an archive of Debian, which has {suite}.",
                 hint=instead("--artifacts", "DIRECTORY"),
             )
         self._configure(sources)
@@ -202,6 +202,12 @@ def parse_packages(shown: str) -> tuple[Package, ...]:
 def apt_trouble(exc: CommandError) -> CommandError | ArtifactError:
     """One sentence for what made apt fail."""
     text = exc.stderr + exc.stdout
+    if suite := re.search(r"The repository '\S+ (\S+) (?:In)?Release' does not have a Release file", text):
+        return ArtifactError(
+            f'Debian\'s package archive has no suite "{suite[1]}".',
+            hint=host_command("config view", "--show-origin"),
+            details=text,
+        )
     reasons = (
         (r"No space left|not enough free space", ""),
         (r"not signed|NO_PUBKEY|BADSIG|signatures? (couldn't|were invalid)", "its signature cannot be verified"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -19,24 +19,55 @@ class AptSource:
     """A keyring's path, or a whole key; empty when apt's trusted keys are meant."""
 
 
-def debian_sources(files: Mapping[str, str], codename: str) -> tuple[AptSource, ...]:
-    """The sources among ``files`` that hold the main component of the Debian release ``codename``.
+_RELEASES = frozenset(
+    {"bullseye", "bookworm", "trixie", "forky", "duke", "sid", "unstable", "testing", "stable", "oldstable", "oldoldstable"}
+)
+"""How a source may call Debian's releases (https://www.debian.org/releases/)."""
+_ROLLING = frozenset({"sid", "unstable", "experimental"})
+_PARTS = ("", "-updates", "-security", "/updates")
+
+
+def debian_sources(files: Mapping[str, str], suite: str) -> tuple[AptSource, ...]:
+    """The sources among ``files`` that hold the main component of the Debian suite ``suite``.
+
+    A host whose sources name another release of Debian has this one in the same archives.
 
     Args:
         files: file name to content; a name that ends in ``.sources`` is deb822, any other the one-line format.
-        codename: ``bookworm``.
+        suite: ``bookworm``.
 
     Options that weaken signature checks (``trusted=yes``) are dropped, so that apt refuses what is not signed.
     """
+    candidates = [
+        source
+        for name, text in files.items()
+        for source in (_from_stanzas(text) if name.endswith(".sources") else _from_lines(text))
+        if source.uris and "main" in source.components
+    ]
+    own = _of_suite(candidates, suite, {suite})
+    if any(suite in source.suites for source in own):
+        return own
+    return _of_suite(candidates, suite, _RELEASES | {suite})
+
+
+def _of_suite(candidates: Iterable[AptSource], suite: str, releases: Collection[str]) -> tuple[AptSource, ...]:
+    """The ``candidates`` for one of ``releases``, each with ``suite`` in its place."""
     found: list[AptSource] = []
-    for name, text in files.items():
-        candidates = _from_stanzas(text) if name.endswith(".sources") else _from_lines(text)
-        for source in candidates:
-            suites = tuple(suite for suite in source.suites if _is_debian_suite(suite, codename))
-            kept = AptSource(source.uris, suites, ("main",), source.signed_by)
-            if suites and source.uris and "main" in source.components and kept not in found:
-                found.append(kept)
+    for source in candidates:
+        suites = tuple(dict.fromkeys(_in_place(name, suite, releases) for name in source.suites))
+        kept = AptSource(source.uris, tuple(name for name in suites if name), ("main",), source.signed_by)
+        if kept.suites and kept not in found:
+            found.append(kept)
     return tuple(found)
+
+
+def _in_place(name: str, suite: str, releases: Collection[str]) -> str:
+    """``suite``, or the part of it that ``name`` is of one of ``releases``; empty when it is of none."""
+    for part in _PARTS:
+        if name.removesuffix(part) in releases and name.endswith(part):
+            kept = part if name.removesuffix(part) == suite else part.replace("/updates", "-security")
+            return "" if kept and suite in _ROLLING else f"{suite}{kept}"
+    return ""
 
 
 def render_sources(sources: Iterable[AptSource]) -> str:
@@ -55,10 +86,6 @@ def _render(source: AptSource) -> str:
         first, *more = source.signed_by.split("\n")
         lines += [f"Signed-By: {first}".rstrip(), *more]
     return "\n".join(lines) + "\n"
-
-
-def _is_debian_suite(suite: str, codename: str) -> bool:
-    return suite in {codename, f"{codename}-updates", f"{codename}-security", f"{codename}/updates"}
 
 
 def _from_lines(text: str) -> list[AptSource]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeTools
+from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries, NodeRoot, NodeTools
 from localk8s.model.progress import Step
 from localk8s.model.versions import KubernetesVersion
 
@@ -30,10 +30,13 @@ class Artifacts(Protocol):
             ArtifactError: no source gives it, or a file is not what its digest says (it is named).
         """
 
-    def node_tools(self, step: Step) -> NodeTools:
-        """containerd, runc, etcd, CNI plugins, runit, named and what they need, from Debian's packages.
+    def node_root(self, step: Step) -> NodeRoot:
+        """The root file system of native nodes, from Debian's packages: own C library, shell, containerd, etcd and named.
 
-        A bundle brings them too: ask ``kubernetes`` for its programs first.
+        A bundle brings it too: ask ``kubernetes`` for its programs first.
+
+        Raises:
+            ArtifactError: it is not in the cache and cannot be made.
         """
 
     def docker_tools(self, step: Step) -> NodeTools:

@@ -1,7 +1,7 @@
 """Bundles: one file with everything a cluster needs, made here and used elsewhere as ``--artifacts BUNDLE``.
 
-Inside is the official layout for the programs, ``images/*.tar``, the node tools as they lie in the cache, and SHA256SUMS
-over all files. Any tar of the official layout, or of the seven programs, is a bundle too.
+Inside is the official layout for the programs, ``images/*.tar``, the nodes' root and docker as they lie in the cache, and
+SHA256SUMS over all files. Any tar of the official layout, or of the seven programs, is a bundle too.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def check_sums(root: Path, origin: Path) -> None:
 
 
 def find_tools(root: Path, name: str) -> Path | None:
-    """The node tools in a named directory, when it has those that this localk8s uses."""
+    """The cache entry ``name`` in a named directory, when that holds it."""
     place = root / name
     return place if (place / MANIFEST).is_file() else None
 

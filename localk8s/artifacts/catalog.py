@@ -12,35 +12,30 @@ from localk8s.model.versions import KubernetesVersion
 NEWEST = KubernetesVersion(1, 36, 3)
 """The newest release that localk8s was written against."""
 
-DEBIAN_RELEASES = {"bookworm": KubernetesVersion(1, 20, 2)}
-"""The Kubernetes whose whole source a Debian release holds. Later releases have kubectl's sources only."""
+SOURCE_SUITE, SOURCE_VERSION = "bookworm", KubernetesVersion(1, 20, 2)
+"""The Debian suite that holds the whole source of a Kubernetes, and of which. Later suites have kubectl's sources only."""
 
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """The host's machine name, as Debian and Kubernetes call it."""
 
-NODE_PACKAGES = (
-    "bind9",
-    "bind9-libs",
-    "bind9-utils",
-    "busybox",
-    "catatonit",
-    "conntrack",
-    "containerd",
-    "containernetworking-plugins",
-    "etcd-client",
-    "etcd-server",
-    "ethtool",
-    "iproute2",
-    "ipsvd",
-    "iptables",
-    "runc",
-    "runit",
-    "socat",
-)
-"""Debian packages that a node runs from; the libraries they need are found by apt."""
+NODE_SUITE = "trixie"
+"""The Debian suite that a native node's root is made of, whatever the host is."""
 
-IMAGE_PACKAGES = ("libc6", "python3-minimal", "libpython3-stdlib")
-"""Debian packages that only images need: on a node the host's own C library serves."""
+NODE_PACKAGES = (
+    # a machine: the C library comes by itself
+    "base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "curl", "dash", "debianutils", "diffutils",
+    "findutils", "grep", "gzip", "hostname", "less", "libc-bin", "mawk", "nano", "ncurses-base", "ncurses-bin",
+    "netbase", "procps", "psmisc", "sed", "tar", "util-linux", "xz-utils",
+    # its file systems, network and kernel
+    "apparmor", "conntrack", "e2fsprogs", "ethtool", "iproute2", "iptables", "iputils-ping", "kmod", "mount",
+    "nftables", "socat",
+    # what runs Kubernetes, and beside it
+    "catatonit", "containerd", "containernetworking-plugins", "etcd-client", "etcd-server", "runc", "runit",
+    # the cluster DNS, and what images are made of
+    "bind9", "bind9-libs", "bind9-utils", "busybox", "ipsvd", "libpython3-stdlib", "openssl", "python3",
+    "python3-minimal",
+)  # fmt: skip
+"""Debian packages of a native node; the libraries they need are found by apt."""
 
 RECORDED = (*(KubernetesVersion(1, *rest) for rest in ((20, 2), (24, 17), (28, 15), (34, 10))), NEWEST)
 """The versions whose references below were read from their kubeadm; for others it is asked."""

@@ -58,9 +58,9 @@ def missing_kubernetes(version: KubernetesVersion, built: bool) -> Missing:
     return Missing(f"Kubernetes {version}", "downloaded", 450 * MIB, 450 * MIB)
 
 
-def missing_tools() -> Missing:
-    """What getting the node tools takes."""
-    return Missing("the node tools (containerd, etcd, …)", "unpacked from Debian packages", 110 * MIB, 700 * MIB)
+def missing_root() -> Missing:
+    """What making the nodes' root takes."""
+    return Missing("the nodes' root file system (containerd, etcd, …)", "unpacked from Debian packages", 120 * MIB, 800 * MIB)
 
 
 def _size(path: Path) -> int:

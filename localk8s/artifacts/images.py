@@ -14,6 +14,7 @@ from localk8s.artifacts.cache import Cache, Entry
 from localk8s.artifacts.catalog import RECORDED, image_reference
 from localk8s.artifacts.kinds import Image, ImageRole, KubernetesBinaries
 from localk8s.artifacts.manifest import file_digest
+from localk8s.artifacts.node_root import ROOT
 from localk8s.artifacts.recipes import RECIPE, Materials, recipe
 from localk8s.model.errors import CommandError, PrerequisiteError
 from localk8s.model.progress import Step
@@ -58,12 +59,12 @@ class ImageMaker:
         self._data, self._feeders = scripts
 
     def images(
-        self, binaries: KubernetesBinaries, tools: Callable[[], Entry], roles: Sequence[ImageRole], step: Step
+        self, binaries: KubernetesBinaries, root: Callable[[], Entry], roles: Sequence[ImageRole], step: Step
     ) -> tuple[Image, ...]:
         """One image for each of ``roles``, in their order.
 
         Args:
-            tools: gives the node tools' entry; called only when an image has to be made.
+            root: gives the entry of the nodes' root; called only when an image has to be made.
         """
         given = _given_images(binaries.images)
         references = self._asked(binaries) if binaries.version not in RECORDED else {}
@@ -71,7 +72,7 @@ class ImageMaker:
         for number, role in enumerate(roles, start=1):
             reference = references.get(role) or image_reference(role, binaries.version)
             step.progress(number - 1, len(roles), reference)
-            archive = given.get(reference) or self._made(role, reference, binaries, tools(), step)
+            archive = given.get(reference) or self._made(role, reference, binaries, root(), step)
             found.append(Image(role, reference, archive))
         step.progress(len(roles), len(roles))
         return tuple(found)
@@ -80,8 +81,8 @@ class ImageMaker:
         """What this kubeadm calls its images; nothing when it does not say."""
         return parse_image_list(list_images(self._runner, binaries))
 
-    def _made(self, role: ImageRole, reference: str, binaries: KubernetesBinaries, tools: Entry, step: Step) -> Path:
-        inputs = [RECIPE, role.value, reference, self._arch, tools.digest]
+    def _made(self, role: ImageRole, reference: str, binaries: KubernetesBinaries, root: Entry, step: Step) -> Path:
+        inputs = [RECIPE, role.value, reference, self._arch, root.digest]
         if role in _OF_PROGRAMS:
             inputs.append(binaries.digests.get(role.value) or file_digest(binaries.directory / role.value))
         if role is ImageRole.ECHO:
@@ -92,8 +93,7 @@ class ImageMaker:
 
         def make(work: Path, shared: Step) -> Mapping[str, str]:
             (work / "out").mkdir(exist_ok=True)
-            roots = (tools.path / "node", tools.path / "image")
-            materials = Materials(binaries.directory, *roots, self._arch, self._data, self._feeders)
+            materials = Materials(binaries.directory, root.path / ROOT, self._arch, self._data, self._feeders)
             contents, run = recipe(role, materials)
             write_image(work / "out/image.tar", reference, self._arch, contents, run)
             return {"source": "made here", "reference": reference}

@@ -36,33 +36,30 @@ class KubernetesBinaries:
 
 @dataclass(frozen=True, slots=True)
 class NodeTools:
-    """Programs of a node that come from Debian packages, unpacked below one root (nothing is installed on the host).
+    """Programs for nodes from Debian packages, unpacked below one root without any library (nothing is installed).
 
-    ``root`` looks like a file system: ``usr/bin/containerd``, ``usr/sbin/runc``, ``usr/lib/cni/…``.
+    ``root`` looks like a file system: ``usr/sbin/dockerd`` …
     """
 
     root: Path
 
-    @property
-    def path(self) -> str:
-        """A PATH value that finds all of them."""
-        return ":".join(str(self.root / part) for part in ("usr/local/bin", "usr/bin", "usr/sbin", "bin", "sbin"))
 
-    @property
-    def library_path(self) -> str:
-        """An LD_LIBRARY_PATH value for those of them that are linked dynamically (named)."""
-        return ":".join(str(self.root / part) for part in ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib"))
+@dataclass(frozen=True, slots=True)
+class NodeRoot:
+    """The root file system of native nodes, read-only: a whole Debian with its own C library, shell, containerd and etcd."""
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Variables beside PATH with which all of them find their libraries and plugins."""
-        plugins = next(iter(sorted(self.root.glob("usr/lib/*/xtables"))), self.root / "usr/lib/xtables")
-        return {"LD_LIBRARY_PATH": self.library_path, "XTABLES_LIBDIR": str(plugins)}
+    directory: Path
 
-    @property
-    def cni(self) -> Path:
-        """The directory of the CNI plugins."""
-        return self.root / "usr/lib/cni"
+    def command(self, program: str) -> tuple[str, ...]:
+        """What runs one of its programs in this host's own namespaces, whatever C library the host has.
+
+        Args:
+            program: its path in the root, such as ``usr/sbin/mke2fs``.
+        """
+        loader = next(iter(sorted(self.directory.glob("usr/lib*/ld-linux-*.so.*"))), self.directory / "usr/lib64/ld-linux.so")
+        libraries = next(iter(sorted(self.directory.glob("usr/lib/*-linux-gnu"))), self.directory / "usr/lib")
+        plugins = f"XTABLES_LIBDIR={libraries}/xtables"
+        return ("env", plugins, str(loader), "--library-path", str(libraries), str(self.directory / program))
 
 
 class ImageRole(StrEnum):

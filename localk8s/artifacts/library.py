@@ -16,14 +16,15 @@ from pathlib import Path
 
 from localk8s.artifacts.bundle import Member, find_tools, listed_versions, open_bundle, write_bundle
 from localk8s.artifacts.cache import Cache, Entry
-from localk8s.artifacts.catalog import architecture
-from localk8s.artifacts.debian import make_tools, read_codename, tools_entry_name
+from localk8s.artifacts.catalog import NODE_SUITE, architecture
+from localk8s.artifacts.debian import read_codename
 from localk8s.artifacts.docker_tools import docker_entry_name, make_docker_tools
-from localk8s.artifacts.holdings import Holding, Missing, list_holdings, missing_kubernetes, missing_tools
+from localk8s.artifacts.holdings import Holding, Missing, list_holdings, missing_kubernetes, missing_root
 from localk8s.artifacts.images import ImageMaker, own_scripts
-from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeTools
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeRoot, NodeTools
 from localk8s.artifacts.manifest import MANIFEST
 from localk8s.artifacts.named import NamedSource
+from localk8s.artifacts.node_root import ROOT, make_root, root_entry_name
 from localk8s.artifacts.settings import ArtifactSettings
 from localk8s.artifacts.sources import Sources
 from localk8s.artifacts.trouble import Unavailable
@@ -64,7 +65,8 @@ class Library:
         self._codename = read_codename() if codename is None else codename
         self._offline = settings.offline
         self._sources = Sources(settings, self._codename, self.architecture, runner)
-        self._tools_entry: Entry | None = None
+        self._suite = settings.debian_suite or NODE_SUITE
+        self._root_entry: Entry | None = None
         self._opened: dict[Path, Path] = {}
 
     def newest_version(self, named: str | None) -> KubernetesVersion:
@@ -97,9 +99,9 @@ class Library:
         digests = {name: record.sha256 for name, record in entry.manifest.files.items()}
         return KubernetesBinaries(version, entry.path, entry.manifest.facts.get("source", "cache"), digests=digests)
 
-    def node_tools(self, step: Step) -> NodeTools:
-        """containerd, runc, etcd, CNI plugins, runit, named and what they need. See ``Artifacts.node_tools``."""
-        return NodeTools(self._tools(step).path / "node")
+    def node_root(self, step: Step) -> NodeRoot:
+        """The root file system of native nodes. See ``Artifacts.node_root``."""
+        return NodeRoot(self._root(step).path / ROOT)
 
     def docker_tools(self, step: Step) -> NodeTools:
         """dockerd, docker and docker-registry with their libraries. See ``Artifacts.docker_tools``."""
@@ -108,7 +110,7 @@ class Library:
     def images(self, binaries: KubernetesBinaries, roles: Sequence[ImageRole], step: Step) -> tuple[Image, ...]:
         """Archives of the images for ``roles``. See ``Artifacts.images``."""
         maker = ImageMaker(self._cache, self.architecture, self._runner, own_scripts())
-        return maker.images(binaries, lambda: self._tools(step), roles, step)
+        return maker.images(binaries, lambda: self._root(step), roles, step)
 
     def holdings(self) -> tuple[Holding, ...]:
         """What the cache holds, finished or not, with sizes; reads no file, so nothing is verified."""
@@ -127,8 +129,8 @@ class Library:
         found = []
         if version not in self.cached_versions():
             found.append(missing_kubernetes(version, self._sources.is_built(version)))
-        if not self._cache.path(tools_entry_name(self.architecture)).is_dir():
-            found.append(missing_tools())
+        if not self._cache.path(self._root_name).is_dir():
+            found.append(missing_root())
         return tuple(found)
 
     def write_bundle(
@@ -150,9 +152,13 @@ class Library:
         ]
         images = self.images(binaries, roles, step)
         members += [Member(f"images/{image.role.value}.tar", image.archive, "") for image in images]
-        members += _entry_members(tools_entry_name(self.architecture), self._tools(step))
-        members += _entry_members(docker_entry_name(self.architecture), self._docker(step))
+        members += _entry_members(self._root_name, self._root(step))
+        members += _entry_members(docker_entry_name(self.architecture, self._suite), self._docker(step))
         write_bundle(target.absolute(), members, self._runner, step)
+
+    @property
+    def _root_name(self) -> str:
+        return root_entry_name(self.architecture, self._suite)
 
     def _kubernetes_name(self, version: KubernetesVersion) -> str:
         return f"kubernetes/{version}-{self.architecture}"
@@ -180,8 +186,8 @@ class Library:
                 hint=instead("--kubernetes-version", str(max(found)).removeprefix("v")),
             )
         brought = {
-            tools_entry_name(self.architecture): "the node tools",
-            docker_entry_name(self.architecture): "Debian's docker",
+            self._root_name: "the nodes' root file system",
+            docker_entry_name(self.architecture, self._suite): "Debian's docker",
         }
         for name, what in brought.items():
             tools = find_tools(source.root, name)
@@ -196,30 +202,30 @@ class Library:
             try:
                 if self._offline:
                     raise Unavailable("localk8s is set to be offline")
-                return make_docker_tools(work, self._codename, self._runner, shared)
+                return make_docker_tools(work, self._codename and self._suite, self._runner, shared)
             except Unavailable as exc:
                 raise ArtifactError(
                     f"Debian's docker is not in the cache and cannot be fetched: {exc}.",
                     hint=f"LOCALK8S_OFFLINE=0 {host_command('setup', '--driver', 'native')}",
                 ) from exc
 
-        return self._cache.obtain(docker_entry_name(self.architecture), "Debian's docker", step, make)
+        return self._cache.obtain(docker_entry_name(self.architecture, self._suite), "Debian's docker", step, make)
 
-    def _tools(self, step: Step) -> Entry:
+    def _root(self, step: Step) -> Entry:
         def make(work: Path, shared: Step) -> Mapping[str, str]:
             try:
                 if self._offline:
                     raise Unavailable("localk8s is set to be offline")
-                return make_tools(work, self._codename, self._runner, shared)
+                return make_root(work, self._codename and self._suite, self._runner, shared)
             except Unavailable as exc:
                 raise ArtifactError(
-                    f"The node tools (containerd, etcd, …) are not in the cache and cannot be fetched: {exc}.",
+                    f"The nodes' root file system (containerd, etcd, …) is not in the cache and cannot be made: {exc}.",
                     hint=instead("--artifacts", "BUNDLE"),
                 ) from exc
 
-        if self._tools_entry is None:  # verified once a process: there are thousands of files
-            self._tools_entry = self._cache.obtain(tools_entry_name(self.architecture), "the node tools", step, make)
-        return self._tools_entry
+        if self._root_entry is None:  # verified once a process: there are thousands of files
+            self._root_entry = self._cache.obtain(self._root_name, "the nodes' root file system", step, make)
+        return self._root_entry
 
 
 def _entry_members(name: str, entry: Entry) -> list[Member]:

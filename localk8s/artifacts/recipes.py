@@ -14,7 +14,7 @@ from localk8s.artifacts.archive import Contents, RunConfig
 from localk8s.artifacts.elf import library_closure
 from localk8s.artifacts.kinds import ImageRole
 
-RECIPE = "3"
+RECIPE = "4"
 """Raised when an image is made in another way from the same files, so that cached ones are not used."""
 
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
@@ -42,10 +42,8 @@ class Materials:
 
     programs: Path
     """Directory of the seven Kubernetes programs."""
-    node: Path
-    """Root of the node tools."""
-    image: Path
-    """Root of what only images need: the C library, Python."""
+    root: Path
+    """The root file system of native nodes: one C library for them and for images."""
     architecture: str
     data: Path
     """This package's own scripts."""
@@ -74,12 +72,11 @@ def recipe(role: ImageRole, materials: Materials) -> tuple[Contents, RunConfig]:
 
 
 def _pause(materials: Materials) -> tuple[Contents, RunConfig]:
-    return Contents({"/pause": materials.node / "usr/bin/catatonit"}), RunConfig(("/pause", "-P"), user="65534:65534")
+    return Contents({"/pause": materials.root / "usr/bin/catatonit"}), RunConfig(("/pause", "-P"), user="65534:65534")
 
 
 def _echo(materials: Materials) -> tuple[Contents, RunConfig]:
-    node = materials.node
-    files = {"/usr/bin/catatonit": node / "usr/bin/catatonit", **_programs(("/usr/bin/tcpsvd",), materials)}
+    files = {"/usr/bin/catatonit": materials.root / "usr/bin/catatonit", **_programs(("/usr/bin/tcpsvd",), materials)}
     files |= {f"{_OWN}/{name}": materials.data / name for name in ("echo-server.sh", "echo-handler.sh", "echo.awk")}
     busybox, links = _busybox(materials)
     run = RunConfig(("/usr/bin/catatonit", "--"), ("/bin/sh", f"{_OWN}/echo-server.sh"), ("PORT=8080",), ports=(8080,))
@@ -96,9 +93,9 @@ def _kube_proxy(materials: Materials) -> tuple[Contents, RunConfig]:
     triplet, sbin = _TRIPLETS[materials.architecture], "/usr/sbin"
     names = ("xtables-nft-multi", "xtables-legacy-multi", "conntrack")
     plugins = f"usr/lib/{triplet}/xtables"
-    extra = sorted((materials.node / plugins).glob("*.so"))
+    extra = sorted((materials.root / plugins).glob("*.so"))
     files = _programs((f"{sbin}/{name}" for name in names), materials, extra)
-    files |= {"/usr/local/bin/kube-proxy": materials.programs / "kube-proxy", f"/{plugins}": materials.node / plugins}
+    files |= {"/usr/local/bin/kube-proxy": materials.programs / "kube-proxy", f"/{plugins}": materials.root / plugins}
     links = dict(_LINKS)
     for family in ("iptables", "ip6tables"):
         for action in ("", "-save", "-restore"):
@@ -109,7 +106,7 @@ def _kube_proxy(materials: Materials) -> tuple[Contents, RunConfig]:
 
 
 def _dns(materials: Materials) -> tuple[Contents, RunConfig]:
-    python = next((materials.image / "usr/lib").glob("python3.*"))
+    python = next((materials.root / "usr/lib").glob("python3.*"))
     modules = {
         f"/usr/lib/{python.name}/{file.relative_to(python).as_posix()}": file
         for file in sorted(python.rglob("*"))
@@ -121,7 +118,7 @@ def _dns(materials: Materials) -> tuple[Contents, RunConfig]:
     extensions = [file for path, file in modules.items() if "/lib-dynload/" in path]
     interpreter = f"/usr/bin/{python.name}"
     files = _programs(("/usr/sbin/named", "/usr/sbin/rndc", "/usr/bin/named-checkconf", interpreter), materials, extensions)
-    files |= modules | {"/usr/bin/catatonit": materials.node / "usr/bin/catatonit"}
+    files |= modules | {"/usr/bin/catatonit": materials.root / "usr/bin/catatonit"}
     files |= {f"{_OWN}/{name}": module for name, module in materials.feeders.items()}
     busybox, links = _busybox(materials)
     links["/usr/bin/python3"] = python.name
@@ -142,9 +139,8 @@ def _busybox(materials: Materials) -> tuple[dict[str, Path], dict[str, str]]:
 
 def _programs(paths: Iterable[str], materials: Materials, more: Iterable[Path] = ()) -> dict[str, Path]:
     """Programs by their path in Debian, with their loader and libraries (all below ``/usr``: the rest are links)."""
-    roots = (materials.node, materials.image)
-    found = {path: next(root / path[1:] for root in roots if (root / path[1:]).exists()) for path in paths}
-    libraries = library_closure([*found.values(), *more], roots, _TRIPLETS[materials.architecture])
+    found = {path: materials.root / path[1:] for path in paths}
+    libraries = library_closure([*found.values(), *more], (materials.root,), _TRIPLETS[materials.architecture])
     for path, file in libraries.items():
         found[path if path.startswith("/usr/") else f"/usr{path}"] = file
     return found

@@ -16,5 +16,7 @@ class ArtifactSettings:
     """Base URL of a mirror in the official layout: ``URL/release/v1.36.3/bin/linux/amd64/kubelet`` with ``.sha256``."""
     official: str | None = None
     """Base URL of the official release site, asked after the mirror; None leaves it alone."""
+    debian_suite: str | None = None
+    """The Debian suite that a native node's root is made of; None for the one that localk8s was tried with."""
     offline: bool = False
     """True: nothing is asked over a network at all, only the cache and named directories serve."""

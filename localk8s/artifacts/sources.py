@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from localk8s.artifacts.catalog import DEBIAN_RELEASES
+from localk8s.artifacts.catalog import SOURCE_SUITE, SOURCE_VERSION
 from localk8s.artifacts.gobuild import build_kubernetes
 from localk8s.artifacts.release import ReleaseSite
 from localk8s.artifacts.settings import ArtifactSettings
@@ -103,7 +103,7 @@ class Sources:
 
     @property
     def _debian_version(self) -> KubernetesVersion | None:
-        return None if self._settings.offline else DEBIAN_RELEASES.get(self._codename)
+        return SOURCE_VERSION if self._codename and not self._settings.offline else None
 
     def _sites(self) -> Iterator[ReleaseSite]:
         if not self._settings.offline:
@@ -120,10 +120,9 @@ class Sources:
     def _build(self, version: KubernetesVersion, work: Path, step: Step) -> None:
         if self._settings.offline:
             raise Unavailable("not asked, localk8s is set to be offline")
-        given = DEBIAN_RELEASES.get(self._codename)
-        if given is None:
-            raise Unavailable("this host's release has no whole one")
-        if version != given:
-            raise Unavailable(f"it holds {given} only")
+        if not self._codename:
+            raise Unavailable("this host is not a Debian")
+        if version != SOURCE_VERSION:
+            raise Unavailable(f"it holds {SOURCE_VERSION} only")
         work.mkdir(parents=True, exist_ok=True)
-        build_kubernetes(work, version, self._codename, self._arch, self._runner, step)
+        build_kubernetes(work, version, SOURCE_SUITE, self._arch, self._runner, step)

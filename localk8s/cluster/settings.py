@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from localk8s.artifacts.catalog import NODE_SUITE
 from localk8s.model.quantities import size_argument
 from localk8s.model.spec import DEFAULT_NODE_SIZE
 from localk8s.wiring import Installation
@@ -50,6 +51,7 @@ def effective_settings(installation: Installation) -> tuple[Setting, ...]:
         setting("defaults.kubernetesVersion", defaults.kubernetes_version, "the newest that a source can give"),
         setting("sources.mirror", sources.mirror),
         setting("sources.official", sources.official),
+        setting("sources.debianSuite", sources.debian_suite, NODE_SUITE),
         Setting("sources.offline", "true", "LOCALK8S_OFFLINE")
         if offline
         else setting("sources.offline", sources.offline or None, "false"),

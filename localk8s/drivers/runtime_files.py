@@ -35,20 +35,16 @@ def cni_configuration(pods: IPv4Network, link: Mapping[str, object]) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "localk8s", "plugins": plugins}, indent=2) + "\n"
 
 
-def containerd_configuration(
-    pause: str, *, plugins: str, may_raise_priority: bool, systemd_groups: bool, runc: str = ""
-) -> str:
-    """Containerd's configuration (1.6, format 2).
+def containerd_configuration(pause: str, *, plugins: str, may_raise_priority: bool, systemd_groups: bool) -> str:
+    """Containerd's configuration (1.6 and 1.7, format 2).
 
     Args:
         pause: reference of the sandbox image.
         plugins: the directory of the CNI plugins.
         may_raise_priority: whether containers may get a negative oom_score_adj: runc fails on it without CAP_SYS_RESOURCE.
         systemd_groups: whether systemd makes the control groups.
-        runc: path of runc; the one on PATH when empty.
     """
     cri = 'plugins."io.containerd.grpc.v1.cri"'
-    program = f"        BinaryName = {json.dumps(runc)}\n" if runc else ""
     return f"""version = 2
 oom_score = 0
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
@@ -67,7 +63,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     [{cri}.containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       [{cri}.containerd.runtimes.runc.options]
-{program}        SystemdCgroup = {_word(systemd_groups)}
+        SystemdCgroup = {_word(systemd_groups)}
 """
 
 

@@ -42,6 +42,8 @@ _REAL_FILE_SYSTEM = (
     f"mkdir -p /var/lib/containerd/docker; mount --bind /var/lib/containerd/docker {_ROOT}; fi"
 )
 """Overlays cannot lie on an overlay: there docker keeps its images where containerd keeps its own."""
+_COMPLETE = ".complete-26"
+"""What marks that all of it is there: another docker has another mark."""
 _NEEDED = ("dockerd", "docker-proxy", "docker-init", "tini-static", "docker-registry")
 
 
@@ -133,19 +135,16 @@ def docker_service(address: str) -> NodeService:
         "--tlskey", f"{_HOME}/server/key.pem",
         "--containerd", "/run/containerd/containerd.sock", "--storage-driver", "overlay2",
         "--insecure-registry", f"{address}:5000",
-        "--iptables=false", "--ip6tables=false", "--bip", "172.17.0.1/16", "--oom-score-adjust=0",
+        "--iptables=false", "--ip6tables=false", "--bip", "172.17.0.1/16",
         "--init-path", f"{TOOLS}/usr/bin/tini-static", "--userland-proxy-path", f"{TOOLS}/usr/sbin/docker-proxy",
         "--exec-opt", "native.cgroupdriver=cgroupfs",
     )  # fmt: skip
-    path = f"{TOOLS}/usr/sbin:{TOOLS}/usr/bin:/run/localk8s/tools/usr/bin:/run/localk8s/tools/usr/sbin"
+    path = f"{TOOLS}/usr/sbin:{TOOLS}/usr/bin"
     masquerade = "POSTROUTING -s 172.17.0.0/16 ! -d 172.17.0.0/16 -j MASQUERADE"
     return NodeService(
         "docker",
         argv,
-        {
-            "PATH": f"{path}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LD_LIBRARY_PATH": NodeTools(Path(TOOLS)).library_path,
-        },
+        {"PATH": f"{path}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
         (
             f"mkdir -p {_RUN}; rm -f {_RUN}/docker.pid",
             _REAL_FILE_SYSTEM,
@@ -190,14 +189,13 @@ def hosts_file(server: Node) -> str:
 
 def put_tools(node: Node, tools: Callable[[], NodeTools]) -> None:
     """Copy the programs to the node, unless they are there."""
-    if node.run(["test", "-e", f"{TOOLS}/.complete"], check=False).returncode == 0:
+    if node.run(["test", "-e", f"{TOOLS}/{_COMPLETE}"], check=False).returncode == 0:
         return
     root = tools().root
     names = [f"usr/{place}/{name}" for name in _NEEDED for place in ("bin", "sbin") if (root / "usr" / place / name).exists()]
-    libraries = [path.relative_to(root).as_posix() for path in root.glob("usr/lib/*/*.so*")]
     node.run(["sh", "-c", f"rm -rf {TOOLS}; mkdir -p {TOOLS}"])
-    node.run(["tar", "-xf", "-", "-C", TOOLS], input=_tar(root, [*names, *libraries]), timeout=600)
-    node.write(f"{TOOLS}/.complete", "")
+    node.run(["tar", "-xf", "-", "-C", TOOLS], input=_tar(root, names), timeout=600)
+    node.write(f"{TOOLS}/{_COMPLETE}", "")
 
 
 def _tar(root: Path, names: Sequence[str]) -> Iterator[bytes]:

@@ -109,7 +109,10 @@ class NodeStore:
         if not isinstance(self.node, SharesFiles):
             return False
         name = blob.digest.removeprefix("sha256:")
-        directory = self.node.outside(_BLOBS)
+        try:
+            directory = self.node.outside(_BLOBS)
+        except NotFoundError:
+            return False
         partial = directory.parent.parent.parent / f"localk8s-{name}"
         try:
             with source.open("rb") as file, partial.open("wb") as target:

@@ -141,7 +141,6 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         port=int(port),
         zones=zone_names(settings, root=not forwarders),
         forwarders=forwarders,
-        library_path=options.library_path,
     )
     feeder = Feeder(settings, named_settings, Connector(options.kubeconfig, environment), environment)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -168,7 +167,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--service-cidr", action="append", default=[], help="range of service addresses; may be repeated")
     parser.add_argument("--pod-cidr", action="append", default=[], help="range of pod addresses; may be repeated")
     parser.add_argument("--named", type=Path, default=Path("/usr/sbin/named"), help="the program (%(default)s)")
-    parser.add_argument("--library-path", default="", help="LD_LIBRARY_PATH for named")
     parser.add_argument("--listen", default="0.0.0.0:53", help="ADDRESS:PORT, UDP and TCP (%(default)s)")
     parser.add_argument("--announce", default="", help="the address that clients know this server by; default: --listen's")
     parser.add_argument("--forward", action="append", default=[], help="server for all other names; may be repeated")

@@ -48,8 +48,6 @@ class NamedSettings(NamedTuple):
     zones: tuple[str, ...]
     forwarders: tuple[str, ...] = ()
     """Whom it asks about names outside of its zones; none are asked when empty."""
-    library_path: str = ""
-    """LD_LIBRARY_PATH for it."""
 
     @property
     def ask(self) -> str:
@@ -115,13 +113,12 @@ class Named:
 
     Args:
         settings: how it is run.
-        environment: what it gets besides LD_LIBRARY_PATH.
+        environment: what it gets.
     """
 
     def __init__(self, settings: NamedSettings, environment: Mapping[str, str]) -> None:
         self._settings = settings
-        libraries = {"LD_LIBRARY_PATH": settings.library_path} if settings.library_path else {}
-        self._environment = {**environment, **libraries}
+        self._environment = dict(environment)
         self._control = Control.new()
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0

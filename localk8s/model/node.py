@@ -98,6 +98,7 @@ class SharesFiles(Protocol):
 
         Raises:
             WrongStateError: the node is off.
+            NotFoundError: it is not there.
         """
 
 

@@ -53,6 +53,7 @@ class Sources:
 
     mirror: str | None = None
     official: str | None = None
+    debian_suite: str | None = None
     offline: bool = False
 
 
@@ -132,6 +133,7 @@ def _schema() -> Any:
         __base__=base,
         mirror=(StrictStr | None, None),
         official=(StrictStr | None, None),
+        debianSuite=(StrictStr | None, None),
         offline=(StrictBool, False),
     )
     own: dict[str, Any] = {
@@ -165,6 +167,7 @@ def _config(checked: Mapping[str, Any], path: Path) -> Config:
         sources=Sources(
             mirror=_address(path, "mirror", sources["mirror"]),
             official=_address(path, "official", sources["official"]),
+            debian_suite=_suite(path, sources["debianSuite"]),
             offline=sources["offline"],
         ),
         mirrors=_mirrors(path, checked["mirrors"]),
@@ -201,6 +204,12 @@ def _parsed(path: Path, section: Mapping[str, Any], key: str, parse: Callable[[s
 def _address(path: Path, key: str, value: str | None) -> str | None:
     if value is not None and not value.startswith(("http://", "https://")):
         raise _unusable(path, f"sources.{key}", f"{value!r} is no http:// or https:// address")
+    return value
+
+
+def _suite(path: Path, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[a-z]+", value):
+        raise _unusable(path, "sources.debianSuite", f"{value[:80]!r} is not the name of a Debian suite, such as forky")
     return value
 
 

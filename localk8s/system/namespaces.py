@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import sys
 from pathlib import Path
 
@@ -17,6 +18,39 @@ _OPEN_TREE, _MOVE_MOUNT = 428, 429
 """System call numbers, the same on every machine (Linux 5.2)."""
 _AT_FDCWD, _AT_RECURSIVE, _CLONE, _CLOEXEC, _EMPTY_PATH = -100, 0x8000, 1, os.O_CLOEXEC, 4
 _NEW_MOUNTS = 0x00020000
+_OPENAT2, _RESOLVE_IN_ROOT = 437, 0x10
+"""System call and flag: links lead where they lead for a process with that root (Linux 5.6)."""
+
+
+def open_inside(process: int, path: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor for the absolute ``path`` as ``process`` sees it: no link in it leads to a file of this host.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    root = os.open(f"/proc/{process}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT)
+        opened: int = libc.syscall(_OPENAT2, root, os.fsencode(path), how, len(how))
+    finally:
+        os.close(root)
+    if opened < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    return opened
+
+
+def resolve_inside(process: int, path: str) -> Path:
+    """Where this host finds the absolute ``path`` of ``process``, without a link that could lead to a file of this host.
+
+    Raises:
+        OSError: it is not there.
+    """
+    opened = open_inside(process, path, os.O_PATH)
+    try:
+        return Path(f"/proc/{process}/root{os.readlink(f'/proc/self/fd/{opened}')}")
+    finally:
+        os.close(opened)
 
 
 def bind(runner: Runner, process: int | None, source: Path, target: str, *, node: str, hint: str) -> None:

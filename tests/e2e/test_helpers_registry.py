@@ -16,7 +16,7 @@ import pytest
 from small_images import CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
-CTR = ("/run/localk8s/tools/usr/bin/ctr", "-n", "k8s.io")
+CTR = ("ctr", "-n", "k8s.io")
 
 
 @pytest.fixture(scope="module")

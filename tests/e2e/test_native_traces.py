@@ -38,7 +38,7 @@ def test_delete_works_with_half_of_it_gone(door: RealDoor) -> None:
     door.do("start")
     link = next(iter(traces(door).links - before.links))
     subprocess.run(["ip", "link", "delete", link], check=True)
-    shutil.rmtree(door.home / "data" / "native" / "default" / "bin")
+    shutil.rmtree(door.home / "data" / "native" / "default" / "kubernetes")
     (door.home / "data" / "native" / "default" / "plan.json").unlink()
     (door.home / "state" / "clusters" / "default" / "cluster.json").write_text("{broken")
     assert door.status()["state"] == "broken"

@@ -7,13 +7,14 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from localk8s.artifacts.kinds import NodeTools
+from localk8s.artifacts.kinds import NodeRoot
 from localk8s.kube.rest import RestClient
 from localk8s.model.errors import KubernetesError
 from localk8s.system.paths import find_roots
@@ -31,12 +32,23 @@ def kubernetes_programs() -> Path | None:
     return cached[-1].parent if cached else None
 
 
-def node_tools() -> NodeTools | None:
-    """Debian's programs for nodes, as they are unpacked in the cache; those of this machine when they are not."""
-    cached = sorted(find_roots(os.environ).cache.glob("artifacts/debian/*/node"), key=lambda path: path.stat().st_mtime)
+def node_root() -> NodeRoot | None:
+    """The root of native nodes in the cache; this machine's own when there is none."""
+    cached = sorted(find_roots(os.environ).cache.glob("artifacts/debian/root-*/root"), key=lambda path: path.stat().st_mtime)
     if cached:
-        return NodeTools(cached[-1])
-    return NodeTools(Path("/")) if Path("/usr/bin/etcd").exists() else None
+        return NodeRoot(cached[-1])
+    return NodeRoot(Path("/")) if Path("/usr/bin/etcd").exists() else None
+
+
+def named_program(directory: Path) -> Path | None:
+    """A program in ``directory`` that runs the named of native nodes, which has a C library of its own."""
+    root = node_root()
+    if root is None or not (root.directory / "usr/sbin/named").exists():
+        return None
+    program = directory / "named"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(root.command("usr/sbin/named"))} "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 def free_port() -> int:
@@ -54,13 +66,13 @@ class ControlPlane:
 
     Args:
         programs: the directory of the Kubernetes programs.
-        tools: where etcd is.
+        root: where etcd is.
         directory: an empty directory of its own.
     """
 
-    def __init__(self, programs: Path, tools: NodeTools, directory: Path) -> None:
+    def __init__(self, programs: Path, root: NodeRoot, directory: Path) -> None:
         self.programs = programs
-        self._tools = tools
+        self._root = root
         self.directory = directory
         self.port = free_port()
         self._etcd_port, self._peer_port = free_port(), free_port()
@@ -113,7 +125,7 @@ class ControlPlane:
         client = f"http://127.0.0.1:{self._etcd_port}"
         peer = f"http://127.0.0.1:{self._peer_port}"
         self._spawn("etcd", [
-            str(self._tools.root / "usr/bin/etcd"), "--data-dir", str(self.directory / "etcd"), "--unsafe-no-fsync",
+            *self._root.command("usr/bin/etcd"), "--data-dir", str(self.directory / "etcd"), "--unsafe-no-fsync",
             "--listen-client-urls", client, "--advertise-client-urls", client,
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
             "--initial-cluster", f"default={peer}"])  # fmt: skip
@@ -172,10 +184,10 @@ def control_plane(directory: Path) -> Iterator[ControlPlane]:
     """A running control plane in ``directory``; the test is skipped where its programs are not at hand."""
     import pytest
 
-    programs, tools = kubernetes_programs(), node_tools()
-    if programs is None or tools is None:
+    programs, root = kubernetes_programs(), node_root()
+    if programs is None or root is None:
         pytest.skip("there is no kube-apiserver or etcd in the cache: make setup")
-    plane = ControlPlane(programs, tools, directory)
+    plane = ControlPlane(programs, root, directory)
     try:
         plane.prepare()
         plane.start_etcd()

@@ -79,9 +79,9 @@ class NoArtifacts:
         """Nothing."""
         raise ArtifactError("There are no programs.")
 
-    def node_tools(self, step: Step) -> Any:
+    def node_root(self, step: Step) -> Any:
         """Nothing."""
-        raise ArtifactError("There are no tools.")
+        raise ArtifactError("There is no root.")
 
     def images(self, binaries: Any, roles: Any, step: Step) -> Any:
         """Nothing."""

@@ -21,6 +21,7 @@ import pytest
 
 from localk8s.artifacts.apt import Apt
 from localk8s.model.errors import ArtifactError
+from localk8s.model.hints import instead
 from localk8s.model.progress import SilentReporter
 from localk8s.system.process import HostRunner
 
@@ -175,9 +176,19 @@ def test_an_archive_that_is_away(archive: Archive, tmp_path: Path) -> None:
     replace(sources, sources.read_bytes().splitlines()[1], b"URIs: http://127.0.0.1:9/")
     with pytest.raises(ArtifactError, match="cannot be reached") as caught:
         archive.apt(tmp_path / "apt").update("bookworm")
-    assert caught.value.hint == "localk8s start --artifacts DIRECTORY"
-    with pytest.raises(ArtifactError, match="do not hold Debian trixie"):
+    assert caught.value.hint == instead("--artifacts", "DIRECTORY")
+
+
+def test_a_host_without_an_archive_of_debian(archive: Archive, tmp_path: Path) -> None:
+    sources = archive.host / "apt/sources.list.d/debian.sources"
+    replace(sources, b"Suites: bookworm", b"Suites: noble")
+    with pytest.raises(ArtifactError, match="None of this host's package sources is an archive of Debian"):
         archive.apt(tmp_path / "apt").update("trixie")
+
+
+def test_a_suite_that_does_not_exist(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match='archive has no suite "forky"'):
+        archive.apt(tmp_path / "apt").update("forky")
 
 
 def test_a_package_that_does_not_exist(archive: Archive, tmp_path: Path) -> None:

@@ -273,13 +273,14 @@ def test_a_bundle_of_everything_is_enough_without_a_network(tmp_path: Path) -> N
         settings = ArtifactSettings(offline=True)
         theirs = Library(tmp_path / "cache", HostRunner(), settings, codename="")
         found = theirs.kubernetes(VERSION, str(tmp_path / "all.tar"), step)
-        tools = theirs.node_tools(step)
+        root = theirs.node_root(step)
         images = theirs.images(found, ROLES, step)
-    version = subprocess.run([tools.root / "usr/bin/containerd", "--version"], env=tools.environment, capture_output=True)
-    assert b"containerd" in version.stdout
-    for program in ("usr/sbin/named", "usr/sbin/iptables", "usr/sbin/conntrack", "usr/bin/ip", "usr/bin/socat"):
-        said = subprocess.run([tools.root / program, "-V"], env=tools.environment, capture_output=True)
+    inside = ["unshare", "--mount", "chroot", root.directory]
+    assert b"containerd" in subprocess.run([*inside, "containerd", "--version"], capture_output=True).stdout
+    for program in ("iptables", "conntrack", "ip", "socat", "nft", "mount", "bash", "python3", "curl", "mke2fs"):
+        said = subprocess.run([*inside, program, "--version" if program == "bash" else "-V"], capture_output=True)
         assert said.returncode == 0, said.stderr
+    assert (root.directory / "bin").readlink() == Path("usr/bin")
     assert tuple(image.role for image in images) == ROLES
     given = {image.role for image in images if "bundles" in image.archive.parts}
     assert given == {ImageRole.PAUSE, ImageRole.ECHO, ImageRole.DNS}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import SERVICE_CIDR, ControlPlane, control_plane, free_port, node_tools
+from control_plane import SERVICE_CIDR, ControlPlane, control_plane, free_port, named_program
 
 from localk8s.kube.dns_query import Answer, RecordType, ResponseCode, query, reverse_name
 from localk8s.kube.paths import api_path
@@ -28,12 +28,12 @@ A, SRV, PTR, CNAME, TXT, AAAA, SOA = (RecordType[name] for name in ("A", "SRV", 
 SVC = "svc.cluster.local"
 
 
-def named_arguments() -> list[str]:
+def named_arguments(directory: Path) -> list[str]:
     """How the feeder is told where named is: unpacked from its package, as in a node."""
-    tools = node_tools()
-    if tools is None or not (tools.root / "usr/sbin/named").exists():
+    program = named_program(directory)
+    if program is None:
         pytest.skip("there is no named in the cache: make setup")
-    return ["--named", str(tools.root / "usr/sbin/named"), "--library-path", tools.library_path]
+    return ["--named", str(program)]
 
 
 class Dns:
@@ -47,7 +47,7 @@ class Dns:
             sys.executable, "-m", "localk8s.kube.dns_feed", "--kubeconfig", str(kubeconfig),
             "--zone-dir", str(directory / "zones"),
             "--service-cidr", SERVICE_CIDR, "--pod-cidr", "10.244.0.0/16", "--listen", f"127.0.0.1:{self.port}",
-            *named_arguments(), *more,
+            *named_arguments(directory), *more,
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 

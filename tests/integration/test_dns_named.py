@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from control_plane import free_port, node_tools
+from control_plane import free_port, named_program
 
 from localk8s.kube import dns_named
 from localk8s.kube.dns_named import Named, NamedSettings
@@ -30,11 +30,10 @@ def zone(serial: int, *records: str) -> dict[str, str]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> NamedSettings:
-    tools = node_tools()
-    if tools is None:
+    program = named_program(tmp_path)
+    if program is None:
         pytest.skip("there is no named in the cache: make setup")
-    program = tools.root / "usr/sbin/named"
-    return NamedSettings(program, tmp_path / "zones", "127.0.0.1", free_port(), (ZONE,), library_path=tools.library_path)
+    return NamedSettings(program, tmp_path / "zones", "127.0.0.1", free_port(), (ZONE,))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from localk8s.artifacts.apt import apt_trouble, parse_packages
 from localk8s.artifacts.apt_sources import AptSource, debian_sources, render_sources
-from localk8s.artifacts.debian import select_packages
+from localk8s.artifacts.node_root import select_packages
 from localk8s.model.errors import ArtifactError, CommandError
 
 STANZAS = """\
@@ -77,8 +77,24 @@ def test_a_whole_key_in_the_stanza_survives() -> None:
     assert debian_sources({"y.sources": rendered}, "bookworm") == debian_sources({"x.sources": text}, "bookworm")
 
 
+@pytest.mark.parametrize("suite", ["trixie", "forky"])
+def test_another_release_is_in_the_same_archives(suite: str) -> None:
+    found = debian_sources({"d.sources": STANZAS}, suite)
+    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    assert found == (
+        AptSource(("http://mirror.example/debian",), (suite, f"{suite}-updates"), ("main",), keyring),
+        AptSource(("http://mirror.example/security",), (f"{suite}-security",), ("main",), ""),
+    )
+
+
+def test_a_suite_that_is_never_released_has_no_parts() -> None:
+    assert [source.suites for source in debian_sources({"d.sources": STANZAS}, "sid")] == [("sid",)]
+
+
 def test_no_debian_no_sources() -> None:
-    assert debian_sources({"sources.list": LINES, "d.sources": STANZAS}, "noble") == ()
+    ubuntu = "deb http://mirror.example/ubuntu noble main universe\ndeb http://mirror.example/ubuntu noble-security main\n"
+    for suite in ("trixie", "bookworm"):
+        assert debian_sources({"sources.list": ubuntu, "x.list": "deb http://tools.example/apt nodistro main\n"}, suite) == ()
 
 
 @given(

@@ -179,7 +179,7 @@ def test_images_that_came_with_the_programs_are_preferred_by_the_names_that_kube
         assert library(tmp_path).images(binaries, [ImageRole.PAUSE], step) == (
             Image(ImageRole.PAUSE, "registry.example/pause:9.9", archive),
         )
-        with pytest.raises(ArtifactError, match=r"node tools .* are not in the cache and cannot be fetched"):
+        with pytest.raises(ArtifactError, match=r"root file system .* is not in the cache and cannot be made"):
             library(tmp_path).images(binaries, [ImageRole.PAUSE, ImageRole.ETCD], step)
     (place / "SHA256SUMS").write_text(render_sums({"images/some name.tar": "0" * 64}))
     with pytest.raises(ArtifactError, match=r"some name\.tar is not what its digest says"):

@@ -242,7 +242,7 @@ def test_offline_asks_nobody(tmp_path: Path, site: Site) -> None:
     with pytest.raises(ArtifactError, match="the cache is empty"):
         alone.newest_version(None)
     with pytest.raises(ArtifactError, match="offline"), SilentReporter().step("x", "") as step:
-        alone.node_tools(step)
+        alone.node_root(step)
     assert site.asked == []
 
 
@@ -283,7 +283,7 @@ def test_what_is_missing_and_held(tmp_path: Path, site: Site) -> None:
     assert "built from Debian" in debian.missing(KubernetesVersion(1, 20, 2))[0].how
     assert library(tmp_path, mirror=site.url).missing(VERSION)[0].how == "downloaded"
     fetch(library(tmp_path, mirror=site.url))
-    assert [item.what for item in debian.missing(VERSION)] == ["the node tools (containerd, etcd, …)"]
+    assert [item.what for item in debian.missing(VERSION)] == ["the nodes' root file system (containerd, etcd, …)"]
     (tmp_path / "work/half").mkdir(parents=True)
     held = {item.name: item for item in debian.holdings()}
     assert held["kubernetes/v1.34.10-amd64"].size > 7000
@@ -326,3 +326,10 @@ def test_digest_files_in_their_usual_shapes() -> None:
         assert parse_digest(text) == digest.lower()
     for text in ("", "abc", digest[:-1], digest + "0", "<html>"):
         assert parse_digest(text) is None
+
+
+@pytest.mark.parametrize("codename", ["bookworm", "trixie", "forky"])
+def test_every_debian_builds_the_release_whose_source_one_of_them_holds(tmp_path: Path, codename: str) -> None:
+    debian = library(tmp_path, codename=codename)
+    assert debian.newest_version(None) == KubernetesVersion(1, 20, 2)
+    assert "built from Debian" in debian.missing(KubernetesVersion(1, 20, 2))[0].how

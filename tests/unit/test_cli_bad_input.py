@@ -128,6 +128,7 @@ def test_unusable_variables(door: Door, variable: str) -> None:
         ("defaults: {kubernetesVersion: 1.36}", "defaults.kubernetesVersion"),
         ("sources: {mirror: ftp://x}", "sources.mirror"),
         ("sources: {offline: maybe}", "sources.offline"),
+        ('sources: {debianSuite: "../x"}', "sources.debianSuite"),
         ("- a\n- b", ""),
         ("a: b: c", ""),
         ("{", ""),

@@ -183,7 +183,7 @@ class TestWhatOfTheHostIsTouched:
         assert all("l8s-1" in rule for rule in rules if rule.startswith(("-", ":")))
 
     def test_the_script_of_a_node_leaves_addresses_inside_the_cluster_alone(self) -> None:
-        lines = (Path(native_checks.__file__).parent / "node-init.sh").read_text().splitlines()
+        lines = (Path(native_checks.__file__).parent / "node-boot.sh").read_text().splitlines()
         chain = [line for line in lines if line.startswith("-A LOCALK8S")]
         last = next(number for number, line in enumerate(chain) if line.endswith("MASQUERADE"))
         assert [line.split()[2:] for line in chain[:last]] == [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from localk8s.drivers.native.host_checks import judge_addresses, judge_capabilities, judge_kernel, look
+import pytest
+
+from localk8s.drivers.native.host_checks import judge_addresses, judge_capabilities, judge_kernel, judge_release, look
 from localk8s.drivers.native.kernel_modules import parse_modules
 from localk8s.model.status import Severity
 from localk8s.system.process import HostRunner
@@ -44,3 +46,12 @@ def test_addresses() -> None:
 
 def test_this_host_is_judged_without_an_exception() -> None:
     assert {finding.subject for finding in look(HostRunner())} >= {"kernel", "capabilities"}
+
+
+@pytest.mark.parametrize(
+    ("release", "serves"),
+    [("6.18.44", True), ("5.6.0-1-amd64", True), ("5.4.0-200-generic", False), ("4.19.0", False), ("10.0", True), ("?", True)],
+)
+def test_a_kernel_that_is_too_old_is_told(release: str, serves: bool) -> None:
+    found = judge_release(release)
+    assert not found if serves else found[0].severity is Severity.ERROR and release in found[0].message

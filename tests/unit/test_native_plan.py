@@ -17,7 +17,6 @@ from localk8s.drivers.cluster_ranges import ranges
 from localk8s.drivers.native.cluster import may_raise_priority, reservation
 from localk8s.drivers.native.network import host_batch, node_batch, route_batch
 from localk8s.drivers.native.node_files import (
-    TOOLS,
     cni_configuration,
     containerd_configuration,
     no_docker_script,
@@ -108,17 +107,14 @@ def parameters(version: str) -> KubeadmParameters:
 
 
 def test_only_the_first_node_carries_the_control_plane() -> None:
-    names = [
-        {service.name for service in services(parameters("v1.36.3"), PLAN, node, python="/usr/bin/python3", upstream=())}
-        for node in PLAN.nodes(2)
-    ]
+    names = [{service.name for service in services(parameters("v1.36.3"), PLAN, node, upstream=())} for node in PLAN.nodes(2)]
     assert names[1] == {"containerd", "kubelet", "kube-proxy"}
     assert names[0] - names[1] == {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "dns"}
 
 
 @pytest.mark.parametrize(("version", "told"), [("v1.20.2", True), ("v1.23.9", True), ("v1.24.0", False), ("v1.36.3", False)])
 def test_old_kubelets_are_told_there_is_no_docker(version: str, told: bool) -> None:
-    kubelet = next(s for s in services(parameters(version), PLAN, PLAN.node(1), python="p", upstream=()) if s.name == "kubelet")
+    kubelet = next(s for s in services(parameters(version), PLAN, PLAN.node(1), upstream=()) if s.name == "kubelet")
     assert ("docker.sock" in run_script(kubelet)) is told
 
 
@@ -195,8 +191,8 @@ def test_etcd_is_given_what_it_knows(tmp_path: Path, flag: str) -> None:
     program.write_text(f'#!/bin/sh\n[ "$1" = --help ] && echo "  --name \'x\'\n{line}" && exit\necho "$@"\n')
     program.chmod(0o755)
     credentials.touch()
-    etcd = next(s for s in services(parameters("v1.36.3"), PLAN, PLAN.node(1), python="p", upstream=()) if s.name == "etcd")
-    script = run_script(etcd).replace(TOOLS, str(tmp_path)).replace(CREDENTIALS_READY, str(credentials))
+    etcd = next(s for s in services(parameters("v1.36.3"), PLAN, PLAN.node(1), upstream=()) if s.name == "etcd")
+    script = f"PATH={tmp_path}/usr/bin:$PATH\n" + run_script(etcd).replace(CREDENTIALS_READY, str(credentials))
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert [word for word in said if "progress" in word] == ([f"--{flag}=1s"] if flag else [])
     assert "--name=demo" in said

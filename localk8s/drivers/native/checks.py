@@ -20,17 +20,13 @@ from localk8s.system.cgroups import Hierarchy
 
 PACKAGES = {
     "ip": "iproute2",
-    "iptables": "iptables",
-    "iptables-restore": "iptables",
     "nsenter": "util-linux",
-    "unshare": "util-linux",
+    "pivot_root": "util-linux",
     "setsid": "util-linux",
+    "unshare": "util-linux",
     "mount": "mount",
-    "mkfs.ext4": "e2fsprogs",
-    "resize2fs": "e2fsprogs",
-    "sysctl": "procps",
 }
-"""Programs of the host that a native cluster needs, and the Debian package of each."""
+"""Programs of the host that a native cluster needs, and the Debian package of each; the nodes' root brings all others."""
 
 LEAST_CONTROL_PLANE_MEMORY = 1 * GIB
 _FAILING_MINOR = 35

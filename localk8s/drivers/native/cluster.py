@@ -8,14 +8,18 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from localk8s.artifacts.images import own_scripts
+from localk8s.artifacts.kinds import NodeRoot
 from localk8s.drivers.host_routes import has_uplink
 from localk8s.drivers.native import bounds
-from localk8s.drivers.native.machine import NativeNode, release
+from localk8s.drivers.native.host_programs import HostPrograms
+from localk8s.drivers.native.host_settings import host_settings
+from localk8s.drivers.native.machine import NativeNode, boot_failure, release
 from localk8s.drivers.native.network import (
     connect_node,
     link_exists,
@@ -23,11 +27,16 @@ from localk8s.drivers.native.network import (
     run_batch,
 )
 from localk8s.drivers.native.node_files import (
+    CONTAINERD_CONFIG,
+    LIBRARY,
+    NO_DOCKER,
+    SERVICES,
     START_SERVICES,
     cni_configuration,
     containerd_configuration,
     hosts_file,
     log_script,
+    machine_identity,
     no_docker_script,
     resolv_conf,
     run_script,
@@ -37,7 +46,7 @@ from localk8s.drivers.native.node_files import (
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
 from localk8s.drivers.native.storage import ClusterDirectory, has_failed_disk, prepare_disk
 from localk8s.kubeadm.parameters import API_PORT, KubeadmParameters, Reservation
-from localk8s.model.errors import WrongStateError
+from localk8s.model.errors import CommandError, WrongStateError
 from localk8s.model.hints import command
 from localk8s.model.quantities import MIB
 from localk8s.model.spec import ClusterSpec
@@ -65,6 +74,11 @@ class NativeCluster:
     def group(self) -> ControlGroup:
         """The control group of all its nodes."""
         return ControlGroup(self.hierarchies, self.plan.cgroup)
+
+    @property
+    def host(self) -> HostPrograms:
+        """Runs what sets up this host's network."""
+        return HostPrograms(self.runner, NodeRoot(self.directory.root))
 
     @property
     def nodes(self) -> tuple[NativeNode, ...]:
@@ -109,13 +123,18 @@ class NativeCluster:
             node.kill()  # what may be left of a boot that was killed half-way
             node.group.remove()
             node.group.make()
-            prepare_disk(self.runner, self._disk(node.plan), self.spec.size.disk)
-            self._write_node_files(node.plan, parameters, pause, uplink)
+            prepare_disk(self.runner, NodeRoot(self.directory.root), self._disk(node.plan), self.spec.size.disk)
+            self._give_files(node.plan, parameters, pause, uplink)
             log = self.directory.boot_log(node.plan)
             boot = node.boot(self._environment(node.plan), self.directory.init_script, log)
             process = node.wait_for_process(log)
-            connect_node(self.runner, self.plan, node.plan, process)
-            self._lay_routes(process, node.plan, nodes, uplink)
+            try:
+                connect_node(self.runner, self.plan, node.plan, process)
+                self._lay_routes(process, node.plan, nodes, uplink)
+            except CommandError as exc:
+                if node.process() is None:  # it died meanwhile, and knows why
+                    raise boot_failure(node.name, log) from exc
+                raise
             wait_until(node.is_waiting, what=f"node {node.name} to boot", timeout=15, interval=0.01)
             node.group.move_own_processes("system")
             release(boot, process, node.name, log)
@@ -136,35 +155,49 @@ class NativeCluster:
         return self.directory.disk_image(node)
 
     def _environment(self, node: NodePlan) -> dict[str, str]:
+        directory = Path(os.path.realpath(self.directory.path))  # a link on the host would lead nowhere from the node's root
         return {
-            "NODE_DIR": str(self.directory.node(node)),
+            "CLUSTER_DIR": str(directory),
+            "NODE_DIR": str(directory / self.directory.node(node).relative_to(self.directory.path)),
             "NODE_NAME": node.name,
             "NODE_DISK": str(self.directory.disk_image(node)) if self.spec.size.disk else "",
             "CGROUPS": "\n".join(f"{h.version} {h.mount} {h.mount_options or '-'}" for h in self.hierarchies),
-            "BINARIES": str(self.directory.binaries),
-            "TOOLS": str(self.directory.tools),
-            "SERVICES": str(self.directory.node(node) / "service"),
-            "LIBRARY": str(Path(__file__).resolve().parents[2]),
             "POD_RANGE": str(self.plan.network.pods),
             "NODE_RANGE": str(self.plan.network.nodes),
         }
 
-    def _write_node_files(self, node: NodePlan, parameters: KubeadmParameters, pause: str, uplink: bool) -> None:
-        directory = self.directory.node(node)
+    def _give_files(self, node: NodePlan, parameters: KubeadmParameters, pause: str, uplink: bool) -> None:
+        """Write what the node copies over its root when it boots: for the next boot all of it is written again."""
+        for script in (self.directory.init_script, self.directory.boot_script):
+            write_atomic(script, (Path(__file__).parent / script.name).read_text(), mode=0o755)
+        given = self.directory.given(node)
+        shutil.rmtree(given, ignore_errors=True)
         upstream = upstream_servers(_read("/etc/resolv.conf"), uplink=uplink)
-        write_atomic(directory / "resolv.conf", resolv_conf(upstream), mode=0o644)
-        write_atomic(directory / "hosts", hosts_file(self.plan.nodes(self.spec.nodes)), mode=0o644)
-        write_atomic(directory / "cni.conflist", cni_configuration(node), mode=0o644)
         containerd = containerd_configuration(pause, may_raise_priority=may_raise_priority(_read("/proc/self/status")))
-        write_atomic(directory / "containerd.toml", containerd, mode=0o644)
-        write_atomic(self.directory.init_script, (Path(__file__).parent / "node-init.sh").read_text(), mode=0o755)
-        write_atomic(directory / "no-docker", no_docker_script(), mode=0o755)
-        tree = directory / "service"
-        shutil.rmtree(tree, ignore_errors=True)
-        python = os.path.realpath(sys.executable)
-        for service in services(parameters, self.plan, node, python=python, upstream=upstream):
-            write_atomic(tree / service.name / "run", run_script(service), mode=0o755)
-            write_atomic(tree / service.name / "log" / "run", log_script(service), mode=0o755)
+        files: dict[str, str | bytes] = {
+            **host_settings(),
+            **{f"{LIBRARY}/{name}": module.read_bytes() for name, module in own_scripts()[1].items()},
+            "/etc/resolv.conf": resolv_conf(upstream),
+            "/etc/hosts": hosts_file(self.plan.nodes(self.spec.nodes)),
+            "/etc/hostname": f"{node.name}\n",
+            "/etc/machine-id": machine_identity(self.plan, node),
+            "/etc/cni/net.d/10-localk8s.conflist": cni_configuration(node),
+            CONTAINERD_CONFIG: containerd,
+        }
+        programs = {NO_DOCKER: no_docker_script()}
+        for service in services(parameters, self.plan, node, upstream=upstream):
+            programs[f"{SERVICES}/{service.name}/run"] = run_script(service)
+            programs[f"{SERVICES}/{service.name}/log/run"] = log_script(service)
+        _write(given, files, 0o644)
+        _write(given, programs, 0o755)
+
+
+def _write(root: Path, files: Mapping[str, str | bytes], mode: int) -> None:
+    for name, content in files.items():
+        path = root / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
 
 
 def reservation(spec: ClusterSpec, facts: HostFacts) -> Reservation:

@@ -7,15 +7,13 @@ command such as ``ip`` does not need is imported where it is used.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from localk8s.artifacts.kinds import NodeTools
+from localk8s.artifacts.kinds import NodeRoot, NodeTools
 from localk8s.drivers.base import Change, DriverContext, DriverInfo, Feature, NodeFigures, NodeService, Tool
 from localk8s.drivers.bridge_rules import remove_rules
 from localk8s.drivers.cluster_ranges import ranges
@@ -23,11 +21,12 @@ from localk8s.drivers.host_fit import old_tools
 from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.native import checks, network
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
-from localk8s.drivers.native.node_files import CTR
+from localk8s.drivers.native.host_programs import HostPrograms
+from localk8s.drivers.native.node_files import CTR, PYTHON
 from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, choose_network, identify
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
-from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.errors import Localk8sError, NotFoundError, PrerequisiteError, UsageError, WrongStateError
 from localk8s.model.hints import command, host_command, instead
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
@@ -57,7 +56,7 @@ INFO = DriverInfo(
         }
     ),
     platforms=frozenset({"linux"}),
-    tools=(Tool("ip"), Tool("iptables"), Tool("nsenter"), Tool("unshare", "2.36"), Tool("mkfs.ext4"), Tool("conntrack")),
+    tools=(Tool("ip"), Tool("mount"), Tool("nsenter"), Tool("unshare", "2.36")),
 )
 
 
@@ -247,8 +246,8 @@ class NativeDriver:
 
     @property
     def node_python(self) -> str:
-        """See ``SupportsServices``: nodes see this host's own."""
-        return os.path.realpath(sys.executable)
+        """See ``SupportsServices``."""
+        return PYTHON
 
     def start_service(self, spec: ClusterSpec, node: str, service: NodeService) -> None:
         """See ``SupportsServices``."""
@@ -316,5 +315,5 @@ class NativeDriver:
             network.remove_links(self._runner, identity)
         else:
             network.remove_host_network(self._runner, plan)
-        if shutil.which("iptables"):
-            remove_rules(self._runner, f"{LINK_PREFIX}-{identity}")
+        with contextlib.suppress(PrerequisiteError):  # without iptables there are no rules
+            remove_rules(HostPrograms(self._runner, NodeRoot(directory.root)), f"{LINK_PREFIX}-{identity}")

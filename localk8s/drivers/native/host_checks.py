@@ -6,6 +6,8 @@ The judgements are pure; ``look`` reads the few files and routes that they need.
 from __future__ import annotations
 
 import contextlib
+import platform
+import re
 from collections.abc import Collection
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -20,6 +22,7 @@ from localk8s.model.status import Finding, Severity
 
 _CAPABILITIES = {12: "NET_ADMIN", 13: "NET_RAW", 18: "SYS_CHROOT", 19: "SYS_PTRACE", 21: "SYS_ADMIN", 27: "MKNOD"}
 _SYS_RESOURCE = 24
+_OLDEST = (5, 6)
 _NAMESPACES = ("ipc", "mnt", "net", "pid", "uts")
 
 
@@ -27,10 +30,20 @@ def look(runner: Runner) -> tuple[Finding, ...]:
     """The findings about this host; never raises."""
     namespaces = {path.name for path in Path("/proc/self/ns").glob("*")}
     filesystems = _read("/proc/filesystems").split()
-    findings = [judge_kernel(namespaces, filesystems, read_modules()), judge_capabilities(_read("/proc/self/status"))]
+    findings = [*judge_release(platform.release()), judge_kernel(namespaces, filesystems, read_modules())]
+    findings += [judge_capabilities(_read("/proc/self/status"))]
     with contextlib.suppress(Localk8sError, ValueError):  # without ``ip``: a finding of its own
         findings.append(judge_addresses(taken_ranges(runner)))
     return tuple(findings)
+
+
+def judge_release(release: str) -> tuple[Finding, ...]:
+    """A finding where the kernel is older than 5.6, which cannot open files of a node inside the node's root (openat2)."""
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if numbers is None or tuple(map(int, numbers.groups())) >= _OLDEST:
+        return ()
+    message = f"The kernel is Linux {release}; native clusters need {'.'.join(map(str, _OLDEST))} or later."
+    return (Finding(Severity.ERROR, "kernel", message, "localk8s start --driver vagrant"),)
 
 
 def judge_kernel(namespaces: Collection[str], filesystems: Collection[str], modules: KernelModules) -> Finding:

@@ -21,14 +21,12 @@ from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.files import write_atomic
+from localk8s.system.namespaces import open_inside, resolve_inside
 from localk8s.system.process import HostRunner
 from localk8s.system.wait import wait_until
 
-NODE_PATH = (
-    "/run/localk8s/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"
-    "/run/localk8s/tools/usr/bin:/run/localk8s/tools/usr/sbin"
-)
-"""The cluster's Kubernetes, then the host's own programs (iptables and its like find their plugins), then Debian's."""
+NODE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The cluster's Kubernetes is in /usr/local/bin."""
 _ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", f"PATH={NODE_PATH}", "KUBECONFIG=/etc/kubernetes/admin.conf")
 _JOIN_GROUP_AND_UNSHARE = (
     'for group in "$@"; do echo $$ >"$group/cgroup.procs" || exit 1; done; '
@@ -80,7 +78,7 @@ class NativeNode:
         """Start process 1; it waits for ``release`` before it supervises anything.
 
         Args:
-            environment: what ``node-init.sh`` is told.
+            environment: what ``node-init.sh`` and ``node-boot.sh`` are told.
             init: the path of ``node-init.sh``.
             log: where its complaints go.
         """
@@ -180,15 +178,18 @@ class NativeNode:
         Raises:
             NotFoundError: it is not there.
         """
-        path = Path(f"/proc/{self._running()}/root{source}")
         try:
-            return path.read_bytes()
+            with os.fdopen(open_inside(self._running(), source), "rb") as file:
+                return file.read()
         except OSError as exc:
             raise NotFoundError(f"{source} cannot be read on node {self.name}: {exc.strerror}.") from exc
 
     def outside(self, path: str) -> Path:
         """See ``SharesFiles``."""
-        return Path(f"/proc/{self._running()}/root{path}")
+        try:
+            return resolve_inside(self._running(), path)
+        except OSError as exc:
+            raise NotFoundError(f"{path} cannot be reached on node {self.name}: {exc.strerror}.") from exc
 
     def place(self) -> Path | None:
         """See ``KnowsRoom``."""
@@ -215,7 +216,7 @@ class NativeNode:
 
     def _enter(self) -> list[str]:
         process = str(self._running())
-        return ["nsenter", "--target", process, "--all", "--wd=/", "env", "-i", *_ENVIRONMENT]
+        return ["nsenter", "--target", process, "--all", "/usr/bin/env", "-i", *_ENVIRONMENT]
 
 
 def release(boot: subprocess.Popen[bytes], process: int, name: str, log: Path) -> None:

@@ -105,7 +105,7 @@ def switch_on(cluster: NativeCluster, node: NativeNode, artifacts: Artifacts, ho
     with report.step("boot", f"booting {node.name}") as step:
         recipe.fetch(bringing, artifacts, step)
         was_off = not node.is_supervised()
-        network.lay_host_network(cluster.runner, cluster.plan)
+        network.lay_host_network(cluster.host, cluster.plan)
         cluster.boot(node, bringing.parameters, bringing.pause)
         routes = network.route_batch(cluster.plan, cluster.plan.nodes(cluster.spec.nodes))
         network.run_batch(cluster.runner, routes)

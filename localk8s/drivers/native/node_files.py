@@ -1,17 +1,16 @@
 """The files a native node is born with: runit services, containerd's and the CNI's configuration, hosts. Pure.
 
-Names and paths are those inside the node (see ``node-init.sh``).
+Names and paths are those inside the node, which has a root of its own (see ``node-boot.sh``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from pathlib import Path
 
-from localk8s.artifacts.kinds import NodeTools
 from localk8s.drivers import runtime_files
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
 from localk8s.drivers.service_script import service_script
@@ -21,20 +20,18 @@ from localk8s.kubeadm.parameters import KUBELET_CONFIG, KUBELET_FLAGS, PROXY_CON
 from localk8s.kubeadm.phases import CREDENTIALS_READY, PROXY_CONFIG
 from localk8s.model.status import NodeRole
 
-BINARIES = "/run/localk8s/bin"
-TOOLS = "/run/localk8s/tools"
 SERVICES = "/run/localk8s/service"
 START_SERVICES = f"for service in {SERVICES}/*; do sv up $service; sv cont $service; done >/dev/null"
 """Lets every program run that somebody, or a ``stop`` that was killed, has put down or paused; no effect on what runs."""
 LOGS = "/var/log/localk8s"
 CONTAINERD_CONFIG = "/etc/localk8s-containerd.toml"
-_TOOLS_FIRST = (("PATH", f"{TOOLS}/usr/bin:{TOOLS}/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),)
-CTR = f"{TOOLS}/usr/bin/ctr"
+CTR = "/usr/bin/ctr"
+PYTHON = "/usr/bin/python3"
 DNS_CONF = "/etc/kubernetes/dns.conf"
 """The DNS feeder's kubeconfig, as JSON: it runs on the standard library alone."""
 NO_DOCKER = "/run/localk8s/no-docker"
 LIBRARY = "/run/localk8s/lib"
-"""Where the node finds localk8s itself, whose DNS feeder it runs."""
+"""Where the node finds the modules of localk8s that its DNS feeder is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ def log_script(service: Service) -> str:
 
 
 def services(
-    parameters: KubeadmParameters, plan: ClusterPlan, node: NodePlan, *, python: str, upstream: Sequence[str]
+    parameters: KubeadmParameters, plan: ClusterPlan, node: NodePlan, *, upstream: Sequence[str]
 ) -> tuple[Service, ...]:
     """What is supervised on a node.
 
@@ -81,12 +78,10 @@ def services(
         parameters: the cluster.
         plan: the cluster on this host.
         node: the node.
-        python: the interpreter that runs the DNS feeder.
         upstream: name servers to which the cluster DNS passes on what it does not know.
     """
     common = (
-        # The host may have a containerd of its own, whose shim must not be taken for ours.
-        Service("containerd", (f"{TOOLS}/usr/bin/containerd", "--config", CONTAINERD_CONFIG), environment=_TOOLS_FIRST),
+        Service("containerd", ("containerd", "--config", CONTAINERD_CONFIG)),
         Service(
             "kubelet",
             command_lines.kubelet(),
@@ -101,16 +96,16 @@ def services(
     control_plane = (
         Service(
             "etcd",
-            (f"{TOOLS}/usr/bin/etcd", *command_lines.etcd(node.name)[1:]),
+            command_lines.etcd(node.name),
             needs=CREDENTIALS_READY,
-            prepare=(progress_argument(f"{TOOLS}/usr/bin/etcd"),),
+            prepare=(progress_argument("etcd"),),
             more="$progress",
         ),
         Service("kube-apiserver", command_lines.kube_apiserver(parameters, str(node.address)), needs=CREDENTIALS_READY),
         Service("kube-controller-manager", command_lines.kube_controller_manager(parameters), needs=CREDENTIALS_READY),
         Service("kube-scheduler", command_lines.kube_scheduler(parameters), needs=CREDENTIALS_READY),
     )
-    return (*control_plane, *common, _dns(plan, node, python, upstream))
+    return (*control_plane, *common, _dns(plan, node, upstream))
 
 
 def _before_kubelet(parameters: KubeadmParameters) -> tuple[str, ...]:
@@ -120,11 +115,10 @@ def _before_kubelet(parameters: KubeadmParameters) -> tuple[str, ...]:
     Before 1.24 cAdvisor asks a docker daemon for its directory five times, a second apart: it is told one.
     """
     host, _, port = parameters.endpoint.rpartition(":")
-    socat = f"LD_LIBRARY_PATH={NodeTools(Path(TOOLS)).library_path} {TOOLS}/usr/bin/socat"  # its libraries are not this host's
-    wait = f"for i in $(seq 100); do {socat} -u OPEN:/dev/null TCP:{host}:{port} 2>/dev/null && break; sleep 0.1; done"
+    wait = f"for i in $(seq 100); do socat -u OPEN:/dev/null TCP:{host}:{port} 2>/dev/null && break; sleep 0.1; done"
     if parameters.at_least(24):
         return (wait,)
-    answer = f"timeout 10 env {socat} UNIX-LISTEN:/run/docker.sock,fork,unlink-early EXEC:{NO_DOCKER} &"
+    answer = f"timeout 10 socat UNIX-LISTEN:/run/docker.sock,fork,unlink-early EXEC:{NO_DOCKER} &"
     return (wait, f"if [ ! -e /run/docker.sock ]; then {answer} sleep 0.05; fi")
 
 
@@ -135,18 +129,15 @@ def no_docker_script() -> str:
     return f"#!/bin/sh\nread -r request\nprintf '{head}\\r\\n\\r\\n{body}'\n"
 
 
-def _dns(plan: ClusterPlan, node: NodePlan, python: str, upstream: Sequence[str]) -> Service:
+def _dns(plan: ClusterPlan, node: NodePlan, upstream: Sequence[str]) -> Service:
     network = plan.network
-    libraries = NodeTools(Path(TOOLS)).library_path
     argv = [
-        python, "-m", "localk8s.kube.dns_feed",
+        PYTHON, "-m", "localk8s.kube.dns_feed",
         "--kubeconfig", DNS_CONF,
         "--zone-dir", "/run/localk8s/dns",
         "--domain", network.domain,
         "--service-cidr", str(network.services),
         "--pod-cidr", str(network.pods),
-        "--named", f"{TOOLS}/usr/sbin/named",
-        "--library-path", libraries,
         "--listen", f"{node.address}:53",
     ]  # fmt: skip
     for server in upstream:
@@ -164,11 +155,15 @@ def containerd_configuration(pause: str, *, may_raise_priority: bool) -> str:
     """Containerd's configuration: all it runs and keeps is the node's own (see ``runtime_files``)."""
     return runtime_files.containerd_configuration(
         pause,
-        plugins=f"{TOOLS}/usr/lib/cni",
+        plugins="/usr/lib/cni",
         may_raise_priority=may_raise_priority,
         systemd_groups=False,
-        runc=f"{TOOLS}/usr/sbin/runc",
     )
+
+
+def machine_identity(plan: ClusterPlan, node: NodePlan) -> str:
+    """The content of /etc/machine-id: another for every node, the same at each boot (machine-id(5))."""
+    return hashlib.sha256(f"{plan.identity}/{plan.name}/{node.name}".encode()).hexdigest()[:32] + "\n"
 
 
 def hosts_file(nodes: Sequence[NodePlan]) -> str:

@@ -105,10 +105,10 @@ def prepare(version: KubernetesVersion, artifacts: Artifacts, report: Reporter) 
     """Fetch and build what a cluster of ``version`` is made of; afterwards it needs no network."""
     with report.step("fetch", f"having Kubernetes {version} ready") as step:
         binaries = artifacts.kubernetes(version, None, step)
-        artifacts.node_tools(step)
+        artifacts.node_root(step)
         artifacts.docker_tools(step)
         artifacts.images(binaries, _ROLES, step)
-        step.finish_as(f"have Kubernetes {version}, node tools and images")
+        step.finish_as(f"have Kubernetes {version}, the nodes' root file system and images")
 
 
 def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
@@ -119,16 +119,16 @@ def fetch(bringing: Bringing, artifacts: Artifacts, step: Step) -> None:
         step.finish_as(f"found Kubernetes {bringing.parameters.version} (the cluster's own)")
         return
     binaries = artifacts.kubernetes(bringing.parameters.version, spec.artifacts, step)
-    tools = artifacts.node_tools(step)
+    root = artifacts.node_root(step)
     bringing.images = artifacts.images(binaries, _ROLES, step)
-    keep(directory, binaries, tools, bringing.images)
+    keep(directory, binaries, root, bringing.images)
     step.finish_as(f"found Kubernetes {bringing.parameters.version} ({binaries.source})")
 
 
 def boot(bringing: Bringing, pool: ThreadPoolExecutor) -> None:
     """Fences, bridge and its rules, nodes side by side, routes."""
     cluster = bringing.cluster
-    lay_host_network(cluster.runner, cluster.plan)
+    lay_host_network(cluster.host, cluster.plan)
     run_all(pool, [partial(cluster.boot, node, bringing.parameters, bringing.pause) for node in cluster.nodes])
     run_batch(cluster.runner, route_batch(cluster.plan, cluster.plan.nodes(cluster.spec.nodes)))
 

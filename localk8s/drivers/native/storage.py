@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeTools
+from localk8s.artifacts.kinds import KUBERNETES_PROGRAMS, Image, ImageRole, KubernetesBinaries, NodeRoot
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan, decode_plan, encode_plan
 from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
 from localk8s.model.hints import command, host_command
@@ -21,6 +21,11 @@ from localk8s.model.node import Runner
 from localk8s.system.files import write_atomic
 
 _LISTED = "images.json"
+_EXT4 = (
+    "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^orphan_file,^metadata_csum_seed",
+    "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard",
+)  # fmt: skip
+"""Without the two features that kernels before 5.15 do not mount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,19 @@ class ClusterDirectory:
         return self.path / "plan.json"
 
     @property
-    def binaries(self) -> Path:
-        """The Kubernetes programs, as links of its own: the cache may vanish."""
-        return self.path / "bin"
+    def kubernetes(self) -> Path:
+        """The layer of the nodes' root with the Kubernetes programs, as links of its own: the cache may vanish."""
+        return self.path / "kubernetes"
 
     @property
-    def tools(self) -> Path:
-        """Containerd and the like, as links of its own."""
-        return self.path / "tools"
+    def binaries(self) -> Path:
+        """The Kubernetes programs."""
+        return self.kubernetes / "usr/local/bin"
+
+    @property
+    def root(self) -> Path:
+        """The lowest layer of the nodes' root, as links of its own; all nodes share it, and one page cache."""
+        return self.path / "root"
 
     @property
     def images(self) -> Path:
@@ -51,12 +61,21 @@ class ClusterDirectory:
 
     @property
     def init_script(self) -> Path:
-        """What process 1 of each node runs first."""
+        """What process 1 of each node runs while it sees the host."""
         return self.path / "node-init.sh"
+
+    @property
+    def boot_script(self) -> Path:
+        """What process 1 of each node runs in the node's own root."""
+        return self.path / "node-boot.sh"
 
     def node(self, node: NodePlan) -> Path:
         """The node's directory."""
         return self.path / "nodes" / node.name
+
+    def given(self, node: NodePlan) -> Path:
+        """Files that a boot of the node copies over its root."""
+        return self.node(node) / "given"
 
     def disk_image(self, node: NodePlan) -> Path:
         """The node's disk, where its size is bounded."""
@@ -89,17 +108,18 @@ class ClusterDirectory:
         write_atomic(self.plan_file, encode_plan(plan))
 
 
-def keep(directory: ClusterDirectory, binaries: KubernetesBinaries, tools: NodeTools, images: Sequence[Image]) -> None:
+def keep(directory: ClusterDirectory, binaries: KubernetesBinaries, root: NodeRoot, images: Sequence[Image]) -> None:
     """Link (or, across file systems, copy) what the cluster runs on into its own directory. Idempotent."""
-    programs = {name: binaries.directory / name for name in KUBERNETES_PROGRAMS}
-    _keep(directory.binaries, lambda target: _link_files(programs, target))
-    _keep(directory.tools, lambda target: _link_tree(tools.root, target))
+    place = directory.binaries.relative_to(directory.kubernetes)
+    programs = {str(place / name): binaries.directory / name for name in KUBERNETES_PROGRAMS}
+    _keep(directory.kubernetes, lambda target: _link_files(programs, target))
+    _keep(directory.root, lambda target: _link_tree(root.directory, target))
     _keep(directory.images, lambda target: _link_images(images, target))
 
 
 def kept_images(directory: ClusterDirectory) -> tuple[Image, ...]:
     """The images that the cluster keeps; none unless it keeps all it runs on: then it needs no artifact any more."""
-    if not (directory.binaries.is_dir() and directory.tools.is_dir()):
+    if not (directory.kubernetes.is_dir() and directory.root.is_dir()):
         return ()
     try:
         listed = json.loads((directory.images / _LISTED).read_text())
@@ -120,6 +140,7 @@ def _keep(target: Path, fill: Callable[[Path], None]) -> None:
 
 def _link_files(files: Mapping[str, Path], target: Path) -> None:
     for name, source in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
         _link(str(source), str(target / name))
 
 
@@ -129,7 +150,15 @@ def _link_images(images: Sequence[Image], target: Path) -> None:
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+    """Links to all files below ``source``; thousands, while a user waits: without a look at what is no directory."""
+    with os.scandir(source) as entries:
+        for entry in entries:
+            place = target / entry.name
+            if entry.is_dir(follow_symlinks=False):
+                place.mkdir(mode=0o755)
+                _link_tree(Path(entry.path), place)
+            else:
+                _link(entry.path, str(place))
 
 
 def _link(source: str, target: str) -> str:
@@ -140,8 +169,11 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def prepare_disk(runner: Runner, image: Path, size: int | None) -> None:
+def prepare_disk(runner: Runner, root: NodeRoot, image: Path, size: int | None) -> None:
     """Make the node's disk, or let it grow to ``size`` bytes while it is not mounted. Idempotent, whole or not at all.
+
+    Args:
+        root: whose programs make it: the host need not have them.
 
     Raises:
         Localk8sError: no file system can be made (no space, no tools).
@@ -151,16 +183,15 @@ def prepare_disk(runner: Runner, image: Path, size: int | None) -> None:
     if image.exists():
         if image.stat().st_size < size:
             os.truncate(image, size)
-            runner.run(["e2fsck", "-f", "-p", str(image)], check=False, timeout=300)
-            runner.run(["resize2fs", str(image)], timeout=300)
+            runner.run([*root.command("usr/sbin/e2fsck"), "-f", "-p", str(image)], check=False, timeout=300)
+            runner.run([*root.command("usr/sbin/resize2fs"), str(image)], timeout=300)
         return
     partial = image.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with partial.open("wb") as file:
         file.truncate(size)
     try:
-        options = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
-        runner.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", options, str(partial)], timeout=120)
+        runner.run([*root.command("usr/sbin/mke2fs"), *_EXT4, str(partial)], timeout=120)
     except CommandError as exc:
         partial.unlink(missing_ok=True)
         raise Localk8sError(
