@@ -4,10 +4,11 @@
 BIN := .venv/bin
 READY := .venv/.installed
 CACHE := $(or $(LOCALK8S_CACHE),$(HOME)/.cache/localk8s)
-# Clusters need root. The cache stays that of whoever calls make; so does the kubeconfig.
-ROOT := $(if $(filter 0,$(shell id -u)),env,sudo env LOCALK8S_CACHE=$(CACHE) KUBECONFIG=$(or $(KUBECONFIG),$(HOME)/.kube/config)) PATH=$(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
+# Clusters need root. What they need of the user is the user's: localk8s knows by SUDO_UID. sudo keeps no variables.
+KEPT := $(foreach name,LOCALK8S_HOME LOCALK8S_CACHE KUBECONFIG,$(if $($(name)),$(name)='$($(name))'))
+ROOT := $(if $(filter 0,$(shell id -u)),env,sudo env $(KEPT)) PATH=$(CURDIR)/$(BIN):$(PATH):/usr/sbin:/sbin
 # A network of one's own without an uplink: proves that nothing is fetched, and nothing leaves the machine.
-ALONE := $(ROOT) unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
+ALONE := $(ROOT) LOCALK8S_CACHE='$(CACHE)' unshare --net -- sh -c 'ip link set lo up && exec "$$0" "$$@"'
 PYTEST := $(CURDIR)/$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -37,10 +38,10 @@ real: setup tools ## The tests with real clusters, in a network without an uplin
 test-vm: setup ## The tests with virtual machines on emulated processors, in a world of their own (15 minutes)
 	@scripts/libvirt-tools
 	@$(ROOT) localk8s box build --provider libvirt --quiet
-	@$(ROOT) timeout --kill-after=60 2700 scripts/with-libvirt $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
+	@$(ROOT) LOCALK8S_CACHE='$(CACHE)' timeout --kill-after=60 2700 scripts/with-libvirt $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
 
 test-minikube: $(READY) ## A real minikube on PATH: LOCALK8S_TEST_VM_DRIVER=none|ssh|docker|… [LOCALK8S_TEST_KUBERNETES=1.20.2]
-	@$(ROOT) LOCALK8S_TEST_VM_DRIVER='$(LOCALK8S_TEST_VM_DRIVER)' LOCALK8S_TEST_KUBERNETES='$(LOCALK8S_TEST_KUBERNETES)' \
+	@$(ROOT) LOCALK8S_CACHE='$(CACHE)' LOCALK8S_TEST_VM_DRIVER='$(LOCALK8S_TEST_VM_DRIVER)' LOCALK8S_TEST_KUBERNETES='$(LOCALK8S_TEST_KUBERNETES)' \
 		LOCALK8S_TEST_MINIKUBE_ARGS='$(LOCALK8S_TEST_MINIKUBE_ARGS)' $(PYTEST) -v -rs tests/contract/test_minikube.py -k RealMinikube $(ARGS)
 
 lint: $(READY) ## Style, types, floors, generated parts

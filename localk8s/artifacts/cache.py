@@ -21,6 +21,7 @@ from localk8s.model.errors import WrongStateError
 from localk8s.model.progress import Step
 from localk8s.system import locks
 from localk8s.system.disk_space import is_about_space
+from localk8s.system.owner import make_owned, take_over
 from localk8s.system.wait import Pending, wait_until
 
 _LONGEST_WAIT = 4 * 3600.0
@@ -104,7 +105,7 @@ class Cache:
             if found := self.find(name):
                 return found
             work = self.work(name)
-            work.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_owned(work, 0o700)
             try:
                 facts = make(work, shared)
                 self._place(name, work, facts)
@@ -164,7 +165,8 @@ class Cache:
     def _place(self, name: str, work: Path, facts: Mapping[str, str]) -> None:
         out, path = work / "out", self.path(name)
         write_manifest(out, describe(out, facts))
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_owned(path.parent, 0o700)
+        take_over(out)
         os.replace(out, path)
 
     @contextlib.contextmanager

@@ -198,6 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(session, error, json=wants_json(words, environment))
         _fail_evaluation(words, environment)
         return error.exit_code
+    finally:
+        session.hand_over_files()
 
 
 def _fail_evaluation(words: Sequence[str], environment: Environment) -> None:

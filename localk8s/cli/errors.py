@@ -15,6 +15,7 @@ from pathlib import Path
 from localk8s.cli.output import document
 from localk8s.model import errors
 from localk8s.model.errors import Localk8sError
+from localk8s.system.owner import hand_over, make_owned
 
 BUG = 70
 """Exit code of a mistake of ours."""
@@ -96,9 +97,10 @@ def bug(exc: BaseException, log: Path) -> InternalBugError:
     """The sentence for an exception that nobody expected; the traceback goes to ``log``, or where one can write."""
     text = time.strftime("%Y-%m-%d %H:%M:%S ") + "".join(traceback.format_exception(exc))
     try:
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_owned(log.parent, 0o700)
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{text}\n")
+        hand_over(log)
     except OSError:
         with tempfile.NamedTemporaryFile("w", prefix="localk8s-bug-", suffix=".log", delete=False) as file:
             file.write(text)

@@ -15,6 +15,7 @@ from localk8s.cli.output import Format, choose_format
 from localk8s.model.errors import ConfigError, NotSupportedError, UsageError
 from localk8s.model.names import DEFAULT_CLUSTER, check_cluster_name
 from localk8s.system.environment import Environment
+from localk8s.system.owner import owner
 
 if TYPE_CHECKING:
     from localk8s.cluster import Cluster, Clusters
@@ -99,9 +100,22 @@ class Session:
     @cached_property
     def installation(self) -> Installation:
         """The localk8s of this user."""
+        from localk8s.store.ownership import take_over_files
         from localk8s.wiring import Installation
 
-        return Installation(self.environment, echo=self.narrator.command)
+        installation = Installation(self.environment, echo=self.narrator.command)
+        user = owner()
+        if user is not None and (count := take_over_files(installation.layout)):
+            what = "A file of localk8s was root's and is" if count == 1 else f"{count} files of localk8s were root's and are"
+            self.narrator.warn(f"{what} {user.name}'s now.")
+        return installation
+
+    def hand_over_files(self) -> None:
+        """Under sudo: what other programs made for the user is that user's."""
+        if owner() is not None and "installation" in self.__dict__:
+            from localk8s.store.ownership import take_over_files
+
+            take_over_files(self.installation.layout)
 
     @property
     def cluster(self) -> Cluster:

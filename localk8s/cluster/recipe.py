@@ -34,6 +34,7 @@ from localk8s.model.quantities import MIB
 from localk8s.model.status import Severity
 from localk8s.store.records import CorruptRecordError, Record
 from localk8s.system.disk_space import disk_full, full_disk_behind, is_about_space, room_at
+from localk8s.system.owner import hand_over, make_owned
 from localk8s.system.wait import unless
 from localk8s.wiring import Installation
 
@@ -158,12 +159,13 @@ def _finish_leaving(installation: Installation, name: str, report: Reporter) -> 
 def begin_log(installation: Installation, name: str, verb: str) -> None:
     """Head a new run in the cluster's log; a log beyond its limit is begun anew."""
     path = installation.layout.log(name)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_owned(path.parent, 0o700)
     mode = "w" if path.exists() and path.stat().st_size > _LOG_LIMIT else "a"
     try:
         with path.open(mode, encoding="utf-8") as log:
             log.write(f"=== {time.strftime('%Y-%m-%d %H:%M:%S')} localk8s {verb}\n")
         path.chmod(0o600)
+        hand_over(path)
     except OSError as exc:
         if not is_about_space(exc):  # what stops or deletes must work on a full disk
             raise

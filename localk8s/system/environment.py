@@ -12,6 +12,7 @@ from pathlib import Path
 
 from localk8s.model.errors import ConfigError
 from localk8s.model.hints import set_bare_cluster
+from localk8s.system.owner import set_owner, sudo_owner
 
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
@@ -61,7 +62,12 @@ class Environment:
 
 
 def read_environment() -> Environment:
-    """The environment of this process as it is now; hints are spelled for a shell that has it."""
-    environment = Environment(dict(os.environ))
+    """The environment of this process as it is now; hints are spelled for a shell that has it, files are its user's."""
+    variables = dict(os.environ)
+    owner = sudo_owner(variables)
+    set_owner(owner)
+    if owner is not None:
+        variables["HOME"] = str(owner.home)  # sudo makes it root's; the kubeconfig is that user's
+    environment = Environment(variables)
     set_bare_cluster(environment.text("LOCALK8S_CLUSTER"))
     return environment

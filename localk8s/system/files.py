@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from localk8s.system.owner import hand_over, make_owned
+
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     """Replace ``path`` by ``content`` in one step; see ``writing``. Text is written as UTF-8."""
@@ -21,14 +23,15 @@ def writing(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """A file to write that replaces ``path`` at the end; a reader sees the old or the new file, never half of one.
 
     Args:
-        path: the file; its parents are made (0700) when missing. A symbolic link is followed.
+        path: the file; its parents are made (0700) when missing. A symbolic link is followed. In a directory of the user
+            who typed sudo it is that user's.
         mode: the file's permission bits.
 
     Raises:
         OSError: it cannot be written; nothing is left of the attempt.
     """
     path = path.resolve() if path.is_symlink() else path
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_owned(path.parent, 0o700)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -36,6 +39,7 @@ def writing(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
+        hand_over(Path(temporary))
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

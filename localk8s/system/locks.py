@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from localk8s.model.errors import WrongStateError
+from localk8s.system.owner import hand_over, make_owned
 
 
 @contextlib.contextmanager
@@ -25,13 +26,14 @@ def exclusive(path: Path, *, what: str, timeout: float = 0.0, hint: str = "") ->
     """
     import filelock
 
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_owned(path.parent, 0o700)
     lock = filelock.FileLock(path, timeout=timeout, mode=0o600)
     try:
         lock.acquire(poll_interval=0.1)
     except filelock.Timeout as exc:
         raise WrongStateError(f"{what} is in use by another localk8s{_holder(path)}.", hint=hint) from exc
     try:
+        hand_over(path)
         path.write_text(f"{os.getpid()}\n")
         yield
     finally:

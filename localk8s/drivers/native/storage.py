@@ -19,6 +19,7 @@ from localk8s.model.errors import CommandError, Localk8sError, NotFoundError
 from localk8s.model.hints import command, host_command
 from localk8s.model.node import Runner
 from localk8s.system.files import write_atomic
+from localk8s.system.owner import make_owned, owner
 
 _LISTED = "images.json"
 _EXT4 = (
@@ -105,7 +106,16 @@ class ClusterDirectory:
 
     def save_plan(self, plan: ClusterPlan) -> None:
         """Record ``plan``."""
-        write_atomic(self.plan_file, encode_plan(plan))
+        if owner() is not None:
+            self._make_for_owner()
+        write_atomic(self.plan_file, encode_plan(plan), mode=0o600 if owner() is None else 0o644)
+
+    def _make_for_owner(self) -> None:
+        """Root's directory among the user's: plan and kubectl can be read there, what is on the nodes' disks cannot."""
+        make_owned(self.path.parent.parent, 0o700)
+        for directory, mode in ((self.path.parent, 0o755), (self.path, 0o755), (self.path / "nodes", 0o700)):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(mode)
 
 
 def keep(directory: ClusterDirectory, binaries: KubernetesBinaries, root: NodeRoot, images: Sequence[Image]) -> None:
