@@ -15,8 +15,10 @@ from localk8s.cli.options import ClusterName, Output, Quiet, Verbose
 from localk8s.cli.output import Format, document, show
 from localk8s.cli.session import Session
 from localk8s.model.ports import parse_port
+from localk8s.system.browser import open_browser, variables_of
 from localk8s.system.environment import Environment
 from localk8s.system.host import is_root
+from localk8s.system.owner import owner
 
 _FORMATS = (Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
 _WHAT = "What to open"
@@ -83,11 +85,12 @@ def dashboard(
 def opened(session: Session, address: str) -> Iterator[str]:
     """Open a browser, by a file that only this user can read and that is gone after the block; yields why there is none."""
     kernel = os.uname().release if hasattr(os, "uname") else ""
-    why = why_not_open(session.environment, sys.platform, root=is_root(), kernel=kernel)
+    user = owner()
+    seen = session.environment if user is None else Environment(variables_of(user, session.environment.variables))
+    why = why_not_open(seen, sys.platform, root=is_root() and user is None, kernel=kernel)
     if why:
         yield why
         return
-    import webbrowser
     from urllib.parse import urlsplit
 
     from localk8s.helpers.dashboard_web import entry_page
@@ -96,6 +99,6 @@ def opened(session: Session, address: str) -> Iterator[str]:
     entry = session.installation.layout.dashboard_entry(session.name, urlsplit(address).port or 0)
     try:
         write_atomic(entry, entry_page(address), mode=0o600)
-        yield "" if webbrowser.open(entry.as_uri()) else "no browser was found"
+        yield "" if open_browser(entry.as_uri(), user, session.environment.variables) else "no browser was found"
     finally:
         entry.unlink(missing_ok=True)

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from localk8s.cluster import recipe
-from localk8s.drivers.base import SupportsContainerd, SupportsDockerEnvironment, SupportsServices
-from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError
+from localk8s.drivers.base import SupportsContainerd, SupportsDockerEnvironment, SupportsPrivileges, SupportsServices
+from localk8s.model.errors import Localk8sError, NotFoundError, NotSupportedError, PrerequisiteError
 from localk8s.model.hints import command
 from localk8s.model.node import KnowsRoom
 from localk8s.system.disk_space import disk_full, room_at
@@ -129,10 +129,12 @@ class Dockers:
                 f"The {self.spec.driver} driver has no docker on its nodes.",
                 hint=command("image load", "IMAGE", cluster=self.name),
             )
-        from localk8s.helpers.docker_env import start_docker
+        from localk8s.helpers.docker_env import answers_client, start_docker
 
         running, off = self._running()
         host = self._docker_host(self._switched_on(node, off))
+        if not _may_change(driver, self.name) and answers_client(host):
+            return host.variables
         watched = recipe.Watched(self._report)
         with (
             recipe.held(self._installation, self.name, watched),
@@ -260,3 +262,12 @@ class Dockers:
                 hint=command("image load", "IMAGE", cluster=self.name),
             )
         return driver
+
+
+def _may_change(driver: Driver, cluster: str) -> bool:
+    try:
+        if isinstance(driver, SupportsPrivileges):
+            driver.check_privileges(cluster)
+    except PrerequisiteError:
+        return False
+    return True

@@ -19,7 +19,7 @@ from localk8s.cluster.leaving import try_to_finish_leaving
 from localk8s.cluster.plan import Action, Plan, plan_existing, plan_new
 from localk8s.cluster.user_kubeconfig import publish, withdraw
 from localk8s.cluster.wish import Choice, Wish
-from localk8s.drivers.base import Driver, Feature, SupportsLogs
+from localk8s.drivers.base import Driver, Feature, SupportsLogs, SupportsPrivileges
 from localk8s.model.errors import (
     InterruptedByUser,
     Localk8sError,
@@ -323,8 +323,10 @@ def held(installation: Installation, name: str, report: Reporter) -> Iterator[No
     """Hold the cluster's lock for a block; waits for another holder, and says so.
 
     Raises:
+        PrerequisiteError: this user may not change it.
         WrongStateError: the other one did not end within ``LOCK_WAIT``; the message names its process.
     """
+    _check_privileges(installation, name)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(installation.records.locked(name))
@@ -337,6 +339,16 @@ def held(installation: Installation, name: str, report: Reporter) -> Iterator[No
         finally:
             if not installation.layout.record(name).exists():
                 installation.layout.lock(name).unlink(missing_ok=True)  # who waits for it notices, and makes a new one
+
+
+def _check_privileges(installation: Installation, name: str) -> None:
+    """Before a cluster is recorded as changing: half a change by who may not do the rest would be worse than none."""
+    try:
+        driver = installation.driver(installation.records.load(name).spec.driver)
+    except (NotFoundError, CorruptRecordError):
+        return
+    if isinstance(driver, SupportsPrivileges):
+        driver.check_privileges(name)
 
 
 def _patient(installation: Installation, name: str) -> AbstractContextManager[None]:

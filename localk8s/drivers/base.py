@@ -199,6 +199,18 @@ class SupportsReach(Protocol):
 
 
 @runtime_checkable
+class SupportsPrivileges(Protocol):
+    """Who may look at its clusters may not always change them."""
+
+    def check_privileges(self, cluster: str) -> None:
+        """Look before anything of the cluster ``cluster`` is changed, or one of its nodes entered.
+
+        Raises:
+            PrerequisiteError: this user may not; the hint is what was typed, by who may.
+        """
+
+
+@runtime_checkable
 class SupportsNodes(Protocol):
     """Single nodes can be added and removed while the others run."""
 

@@ -6,11 +6,13 @@ Owns what runs on which node for it: dockerd and the server of its images on one
 
 from __future__ import annotations
 
+import contextlib
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import IO, cast
 
@@ -75,6 +77,21 @@ class Supervision:
     """On every node."""
     ctr: Sequence[str]
     """On every node, up to the subcommand."""
+
+
+def answers_client(host: DockerHost) -> bool:
+    """Whether a docker that was started before answers docker's client on this host; without a look into the node."""
+    import ssl
+
+    place = host.certificates / "client"
+    try:
+        context = ssl.create_default_context(cafile=place / "ca.pem")
+        context.load_cert_chain(place / "cert.pem", place / "key.pem")
+        with contextlib.closing(HTTPSConnection(host.node.address, PORT, timeout=5, context=context)) as connection:
+            connection.request("GET", "/_ping")
+            return connection.getresponse().status == 200
+    except (OSError, HTTPException):  # ssl's errors are OSError too
+        return False
 
 
 def start_docker(

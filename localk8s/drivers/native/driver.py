@@ -22,12 +22,13 @@ from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.native import checks, network
 from localk8s.drivers.native.cluster import NativeCluster, find_hierarchies
 from localk8s.drivers.native.host_programs import HostPrograms
+from localk8s.drivers.native.machine import check_root
 from localk8s.drivers.native.node_files import CTR, PYTHON
 from localk8s.drivers.native.plan import LINK_PREFIX, ClusterPlan, choose_network, identify
 from localk8s.drivers.native.storage import ClusterDirectory
 from localk8s.kubeadm.parameters import ADMIN_CONF
 from localk8s.model.errors import Localk8sError, NotFoundError, PrerequisiteError, UsageError, WrongStateError
-from localk8s.model.hints import command, host_command, instead
+from localk8s.model.hints import as_root, command, host_command, instead
 from localk8s.model.node import Node
 from localk8s.model.progress import Reporter, Step
 from localk8s.model.quantities import format_change
@@ -35,6 +36,7 @@ from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterStatus, Finding
 from localk8s.system import namespaces
 from localk8s.system.cgroups import ControlGroup
+from localk8s.system.host import is_root
 from localk8s.system.locks import exclusive, host_wide
 
 INFO = DriverInfo(
@@ -134,6 +136,8 @@ class NativeDriver:
     def delete(self, name: str, report: Reporter) -> None:
         """Remove every trace, also of what is only half there."""
         directory = self._directory(name)
+        if directory.path.exists():
+            self.check_privileges(name)
         identity = identify(str(self._context.directory.resolve()), name)
         with report.step("delete", "deleting the cluster") as step:
             with contextlib.suppress(Localk8sError):
@@ -152,20 +156,33 @@ class NativeDriver:
         """What is there; see ``inspection``."""
         from localk8s.drivers.native import inspection
 
-        return inspection.inspect(self._cluster(spec))
+        return inspection.inspect(self._cluster(spec), partial(self.kubeconfig, spec))
 
     def nodes(self, spec: ClusterSpec) -> tuple[Node, ...]:
         """The machines, the control plane first."""
         return self._cluster(spec).nodes
 
     def kubeconfig(self, spec: ClusterSpec) -> str:
-        """admin.conf of the control plane."""
+        """admin.conf of the control plane; who may not read that reads what was kept of it."""
+        if not is_root():
+            return self._kept_kubeconfig(spec)
         try:
             return self._cluster(spec).control_plane.read(ADMIN_CONF).decode()
         except NotFoundError as exc:
             raise WrongStateError(
                 f'Cluster "{spec.name}" has no kubeconfig yet.', hint=command("start", cluster=spec.name)
             ) from exc
+
+    def _kept_kubeconfig(self, spec: ClusterSpec) -> str:
+        try:
+            return self._context.layout.kubeconfig(spec.name).read_text(encoding="utf-8")
+        except OSError as exc:
+            hint = as_root(command("kubeconfig", cluster=spec.name))
+            raise WrongStateError(f'Cluster "{spec.name}" has no kubeconfig yet.', hint=hint) from exc
+
+    def check_privileges(self, cluster: str) -> None:
+        """See ``SupportsPrivileges``."""
+        check_root(f'Cluster "{cluster}" can only be changed by root.', command("status", cluster=cluster))
 
     def check_reachable(self, spec: ClusterSpec) -> None:
         """See ``SupportsReach``: after a reboot of this host its ranges are not fenced off until the next start."""
@@ -227,6 +244,7 @@ class NativeDriver:
 
     def logs(self, spec: ClusterSpec, node: str, lines: int) -> str:
         """See ``SupportsLogs``: what the supervised services of the node wrote."""
+        check_root(f"What runs on node {node} writes where only root can read it.", command("logs", node, cluster=spec.name))
         from localk8s.drivers.native import members
         from localk8s.drivers.native.node_logs import read_logs
 
@@ -267,6 +285,7 @@ class NativeDriver:
 
     def mount(self, spec: ClusterSpec, node: str, source: Path, target: str) -> None:
         """See ``SupportsMount``."""
+        self.check_privileges(spec.name)
         found = next(each for each in self._cluster(spec).nodes if each.name == node)
         namespaces.bind(self._runner, found.process(), source, target, node=node, hint=command("start", cluster=spec.name))
 

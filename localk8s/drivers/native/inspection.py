@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.storage import has_failed_disk
 from localk8s.kube.readiness import node_state
 from localk8s.kube.rest import RestClient
-from localk8s.kubeadm.parameters import ADMIN_CONF, API_PORT
+from localk8s.kubeadm.parameters import API_PORT
 from localk8s.model.errors import Localk8sError, WrongStateError
 from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
@@ -22,14 +23,19 @@ API_LIMIT = 1.5
 """Seconds that the API server has to answer."""
 
 
-def inspect(cluster: NativeCluster) -> ClusterStatus:
-    """The cluster now."""
+def inspect(cluster: NativeCluster, kubeconfig: Callable[[], str]) -> ClusterStatus:
+    """The cluster now, as far as this user may see: inside a node, and among the host's rules, only root may look.
+
+    Args:
+        cluster: which one.
+        kubeconfig: gives the kubeconfig of its administrator, once it runs.
+    """
     nodes = cluster.nodes
     running = {node.name: node.process() for node in nodes}
     if not any(running.values()):
         return _status(cluster, ClusterState.STOPPED, tuple(_off(cluster, node) for node in nodes))
     try:
-        found = _api_nodes(cluster)
+        found = _api_nodes(cluster, kubeconfig)
         reasons: tuple[str, ...] = ()
     except Localk8sError as exc:
         found, reasons = None, (f"the API does not answer: {exc.message}",)
@@ -64,12 +70,11 @@ def _status(
     )
 
 
-def _api_nodes(cluster: NativeCluster) -> dict[str, Any]:
+def _api_nodes(cluster: NativeCluster, kubeconfig: Callable[[], str]) -> dict[str, Any]:
     if not has_bridge(cluster.plan.bridge):
         # The cluster may have been started in another network namespace: nothing is asked by this one's uplink.
         raise WrongStateError("its bridge is not in this network.", hint=command("start", cluster=cluster.spec.name))
-    text = cluster.control_plane.read(ADMIN_CONF).decode()
-    items = RestClient.from_kubeconfig(text, timeout=API_LIMIT).get("/api/v1/nodes")["items"]
+    items = RestClient.from_kubeconfig(kubeconfig(), timeout=API_LIMIT).get("/api/v1/nodes")["items"]
     return {item["metadata"]["name"]: item for item in items}
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from localk8s.drivers.native.plan import NodePlan
 from localk8s.drivers.native.storage import place_of_disk
-from localk8s.model.errors import CommandError, NotFoundError, WaitTimeoutError, WrongStateError
-from localk8s.model.hints import command, host_command
+from localk8s.model.errors import CommandError, NotFoundError, PrerequisiteError, WaitTimeoutError, WrongStateError
+from localk8s.model.hints import as_root, command, host_command
 from localk8s.model.node import Completed, Input
 from localk8s.model.status import NodeRole
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.files import write_atomic
+from localk8s.system.host import is_root
 from localk8s.system.namespaces import open_inside, resolve_inside
 from localk8s.system.process import HostRunner
 from localk8s.system.wait import wait_until
@@ -212,11 +213,26 @@ class NativeNode:
         process = self.process()
         if process is None:
             raise WrongStateError(f"Node {self.name} is not running.", hint=command("start", cluster=self._cluster))
+        check_root(f"Node {self.name} can only be entered by root.", command("ssh", self.name, cluster=self._cluster))
         return process
 
     def _enter(self) -> list[str]:
         process = str(self._running())
         return ["nsenter", "--target", process, "--all", "/usr/bin/env", "-i", *_ENVIRONMENT]
+
+
+def check_root(message: str, line: str) -> None:
+    """Refuse what the kernel would refuse this user, in a sentence and with what was typed, by sudo.
+
+    Args:
+        message: the sentence.
+        line: the command to run by sudo where none was typed.
+
+    Raises:
+        PrerequisiteError: this is not root.
+    """
+    if not is_root():
+        raise PrerequisiteError(message, hint=as_root(line))
 
 
 def release(boot: subprocess.Popen[bytes], process: int, name: str, log: Path) -> None:
