@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from localk8s.drivers.base import Driver, DriverContext
 from localk8s.drivers.registry import Registry
+from localk8s.model.errors import ConfigError
 from localk8s.store.layout import Layout
 from localk8s.store.records import Records
 from localk8s.system.environment import Environment, read_environment
@@ -73,6 +74,8 @@ class Installation:
         """
         from localk8s.system.config import load_config
 
+        if self.environment.path("LOCALK8S_CONFIG") and not self.config_file.exists():
+            raise ConfigError(f"LOCALK8S_CONFIG: there is no file {self.config_file}.", hint="unset LOCALK8S_CONFIG")
         return load_config(self.config_file)
 
     @property

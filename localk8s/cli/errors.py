@@ -41,10 +41,23 @@ def exit_code_table() -> str:
     """The exit codes as a Markdown table, from the error classes; ``README.md`` holds it."""
     rows = [(0, "", "it worked; `status`: the cluster is healthy")]
     rows += [(kind.exit_code, kind.code, meaning) for kind, meaning in _MEANING.items()]
+    rows += [(kind.exit_code, kind.code, meaning) for kind, meaning in _finer().items()]
     rows.append((BUG, "internal_bug", "a bug of localk8s; the traceback is in a log that the message names"))
+    rows.append((141, "", "whoever read the output closed it (SIGPIPE)"))
+    rows.append((143, "interrupted", "ended by SIGTERM"))
     lines = ["| exit code | code in JSON | meaning |", "| --- | --- | --- |"]
     lines += [f"| {number} | {f'`{code}`' if code else ''} | {meaning} |" for number, code, meaning in sorted(rows)]
     return "\n".join([*lines, "", "`ssh` and `kubectl` end with the exit code of the program that they ran."]) + "\n"
+
+
+def _finer() -> Mapping[type[Localk8sError], str]:
+    from localk8s.drivers.registry import BrokenDriverError
+    from localk8s.store.records import CorruptRecordError
+
+    return {
+        BrokenDriverError: "a driver is installed, but cannot be loaded",
+        CorruptRecordError: "what localk8s keeps of a cluster cannot be read",
+    }
 
 
 def text_of(error: Localk8sError, *, verbose: bool, log: str = "") -> str:

@@ -14,7 +14,7 @@ from localk8s.cli.narrators import EventNarrator, Narrator, PlainNarrator
 from localk8s.cli.output import Format, choose_format
 from localk8s.model.errors import ConfigError, NotSupportedError, UsageError
 from localk8s.model.names import DEFAULT_CLUSTER, check_cluster_name
-from localk8s.system.environment import Environment
+from localk8s.system.environment import FLAGS, Environment
 from localk8s.system.owner import owner
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Session:
             if output is not None:
                 raise NotSupportedError(f"This command has no output format {output}: {', '.join(formats)}.")
             self.format = Format.TABLE
+        for name in FLAGS:
+            self.environment.flag(name)
         self.name = self._cluster_name(cluster)
         self.verbose = verbose > 0
         self.verb = verb

@@ -12,8 +12,8 @@ from enum import StrEnum
 from localk8s.cluster.choosing import choose_driver, fresh_spec, refuse_errors
 from localk8s.cluster.wish import Choice, Wish, amended, start_command, with_unclaimed
 from localk8s.drivers.base import Change, Driver, Feature
-from localk8s.model.errors import Localk8sError, NotFoundError, WrongStateError
-from localk8s.model.hints import command
+from localk8s.model.errors import Localk8sError, NotFoundError, UsageError, WrongStateError
+from localk8s.model.hints import command, host_command
 from localk8s.model.spec import ClusterSpec
 from localk8s.model.status import ClusterState, Finding, NodeRole
 from localk8s.store.records import Record
@@ -55,9 +55,20 @@ def plan_new(installation: Installation, name: str, wish: Wish) -> tuple[Plan, D
     choice = choose_driver(installation, name, wish)
     driver = installation.driver(choice.value)
     spec = fresh_spec(installation, name, choice.value, wish)
+    _refuse_unknown_options(wish, driver)
     findings = driver.check(spec)
     refuse_errors(findings, choice.value)
     return Plan(Action.CREATE, driver.complete(spec), choice, findings=findings), driver
+
+
+def _refuse_unknown_options(wish: Wish, driver: Driver) -> None:
+    """Before the host is looked at, so that it is the same error everywhere; a driver that declares none refuses by itself."""
+    known = driver.info.options
+    if known and (unknown := sorted(wish.options.keys() - known)):
+        raise UsageError(
+            f"The {driver.info.name} driver has no option {unknown[0]!r}: it has {', '.join(sorted(known))}.",
+            hint=host_command("start", "--help"),
+        )
 
 
 def plan_existing(record: Record, wish: Wish, driver: Driver) -> Plan:

@@ -114,7 +114,7 @@ def parse_target(text: str, namespace: str = "default") -> Target:
     found = _SPELLINGS.get(kind.lower()) if slash else Kind.POD
     if found is None:
         raise UsageError(
-            f"{text!r} is nothing to forward to: one of {', '.join(Kind)} with a name.", hint=instead("svc/web", of=text)
+            f"Unsupported target {text!r}: expected KIND/NAME, with one of {', '.join(Kind)}.", hint=instead("svc/web", of=text)
         )
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name.", hint=instead(f"{found}/web", of=text))

@@ -30,6 +30,8 @@ VARIABLES: Mapping[str, str] = {
     "NO_COLOR": "anything: no colour and no moving lines",
 }
 """What ``README.md`` lists."""
+FLAGS = ("LOCALK8S_OFFLINE", "LOCALK8S_NO_INPUT", "LOCALK8S_KEEP_ON_FAILURE")
+"""Those that are switched on or off."""
 
 
 @dataclass(frozen=True, slots=True)

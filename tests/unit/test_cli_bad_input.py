@@ -96,6 +96,11 @@ def test_any_words(door: Door, command: str, words: list[str]) -> None:
         ("start", "--driver-option", "novalue"),
         ("start", "--driver-option", "unknown=1"),
         ("start", "--driver", "fake", "--vm-driver", "kvm2"),
+        ("start", "--driver", "vagrant", "--driver-option", "unknown=1"),
+        ("start", "--driver", "native", "--driver-option", "unknown=1"),
+        ("proxy", "--port", "00000199999"),
+        ("dashboard", "--port", "65536"),
+        ("dashboard", "--port", "٣"),
         ("start", "extra"),
         ("start", "--bogus"),
         ("status", "-o", "xml"),
@@ -238,3 +243,19 @@ def test_a_hint_with_sudo_works_where_sudo_does_not_find_us(monkeypatch: pytest.
     assert pasteable("localk8s start") == "localk8s start"
     monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/bin/localk8s")
     assert pasteable("sudo localk8s start") == "sudo localk8s start"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOCALK8S_OFFLINE", "maybe"),
+        ("LOCALK8S_NO_INPUT", "maybe"),
+        ("LOCALK8S_KEEP_ON_FAILURE", "maybe"),
+        ("LOCALK8S_CONFIG", "/nowhere/at/all.yaml"),
+        ("LOCALK8S_DRIVER", "bogus"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_named(door: Door, name: str, value: str) -> None:
+    """Nothing that is set is ignored silently."""
+    ran = door("start", "--dry-run", **{name: value})
+    assert ran.code == 9 and name in ran.err
