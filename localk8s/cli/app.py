@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -243,19 +244,31 @@ def _finished(hint: str, words: Sequence[str], session: Session) -> str:
     """A hint as one can paste it: where it corrects the command, the typed line with the correction."""
     if not isinstance(hint, Correction):
         return hint
-    line = corrected(words, hint, _options_of(words))
-    return line or completed(hint, "start", cluster=session.name)
+    command, depth = _typed_command(words)
+    line = corrected(words, hint, [name for param in command.params for name in param.opts])
+    if line is not None and _parses(command, shlex.split(line.removeprefix(hint.before))[1 + depth :]):
+        return line
+    return completed(hint, "start", cluster=session.name)
 
 
-def _options_of(words: Sequence[str]) -> frozenset[str]:
-    """Every option of the command that was typed; none where it is no command."""
+def _typed_command(words: Sequence[str]) -> tuple[Any, int]:
+    """The command that was typed, and of how many words its name is."""
     command: Any = get_command(build_app(words[0] if words else ""))
-    for word in words:
+    for depth, word in enumerate(words):
         inner = getattr(command, "commands", {}).get(word)
         if inner is None:
-            break
+            return command, depth
         command = inner
-    return frozenset(name for param in command.params for name in param.opts)
+    return command, len(words)
+
+
+def _parses(command: Any, words: list[str]) -> bool:
+    """Whether the command takes the words: where a value looks like an option, a correction may have hit the wrong one."""
+    try:
+        command.make_context(command.name, split_passthrough([command.name or "", *words])[0][1:])
+    except Exception:
+        return False
+    return True
 
 
 def _usage(exc: Exception) -> UsageError:

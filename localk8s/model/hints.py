@@ -138,12 +138,17 @@ def corrected(typed: Sequence[str], correction: Correction, options: Iterable[st
 def _with_option(words: Sequence[str], option: str, value: str) -> list[str]:
     """The last of several counts, as it does when they are parsed; of KEY=VALUE the one with that key."""
     key = value.partition("=")[0] + "=" if "=" in value else ""
-    for place in reversed(range(len(words))):
+    found, place = -1, 0
+    while place < len(words):
         name, separator, given = words[place].partition("=")
-        if separator and name == option and given.startswith(key):
-            return [*words[:place], f"{option}={value}", *words[place + 1 :]]
-        if words[place] == option and "".join(words[place + 1 : place + 2]).startswith(key):
-            return [*words[: place + 1], value, *words[place + 2 :]]
+        follows = "".join(words[place + 1 : place + 2])
+        if name == option and (given if separator else follows).startswith(key):
+            found = place
+        place += 2 if words[place] == option else 1  # what follows is its value, whatever it looks like
+    if found >= 0 and words[found] == option:
+        return [*words[: found + 1], value, *words[found + 2 :]]
+    if found >= 0:
+        return [*words[:found], f"{option}={value}", *words[found + 1 :]]
     end = words.index("--") if "--" in words else len(words)
     return [*words[:end], option, value, *words[end:]]
 

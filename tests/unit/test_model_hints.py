@@ -66,6 +66,7 @@ _OPTIONS = ("--cluster", "-c", "--nodes", "--memory", "--driver-option")
         ),
         ("start --driver-option b=1", instead("--driver-option", "b=2"), "localk8s start --driver-option b=2"),
         ("start --driver-option=b=1", instead("--driver-option", "b=2"), "localk8s start --driver-option=b=2"),
+        ("start --memory --memory", instead("--memory", "2g"), "localk8s start --memory 2g"),
         ("start --memory", instead("--memory", "2g"), "localk8s start --memory 2g"),
         ("ssh -c two -- ls", instead("--memory", "2g"), "localk8s ssh -c two --memory 2g -- ls"),
         ("mount -c two /tmp", instead(".:/src", of="/tmp"), "localk8s mount -c two .:/src"),
