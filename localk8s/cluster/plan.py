@@ -66,7 +66,7 @@ def _refuse_unknown_options(wish: Wish, driver: Driver) -> None:
     known = driver.info.options
     if known and (unknown := sorted(wish.options.keys() - known)):
         raise UsageError(
-            f"The {driver.info.name} driver has no option {unknown[0]!r}: it has {', '.join(sorted(known))}.",
+            f"The {driver.info.name} driver has no option {unknown[0]}: it has {', '.join(sorted(known))}.",
             hint=host_command("start", "--help"),
         )
 
