@@ -60,7 +60,7 @@ class SmallHome(RealDoor):
 
     def close(self) -> None:
         self._holder.kill()
-        self._holder.wait()
+        self._holder.communicate()  # and let go of its output
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,8 @@ def test_full_while_etcd_writes_loses_nothing_that_was_acknowledged(small: Small
     small.refuse("start")
     small.make_room()
     small.do("start")
-    assert small.status()["state"] == "running"
+    status = small.status()
+    assert status["state"] == "running", status
     there = {
         item["metadata"]["name"]: item["data"]["data"] for item in small.objects("configmaps") if "data" in item.get("data", {})
     }
@@ -156,7 +157,8 @@ def test_stopped_and_deleted_while_full(small: SmallHome) -> None:
     small.refuse("start")
     small.make_room()
     small.do("start")
-    assert small.status()["state"] == "running"
+    status = small.status()
+    assert status["state"] == "running", status
     small.fill(4 * MIB)
     small.do("delete", "--yes")
     small.make_room()

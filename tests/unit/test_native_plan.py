@@ -118,6 +118,20 @@ def test_old_kubelets_are_told_there_is_no_docker(version: str, told: bool) -> N
     assert ("docker.sock" in run_script(kubelet)) is told
 
 
+@pytest.mark.parametrize("version", ["v1.20.2", "v1.36.3"])
+def test_empty_certificates_are_dropped_before_the_kubelet_starts(version: str, tmp_path: Path) -> None:
+    kubelet = next(s for s in services(parameters(version), PLAN, PLAN.node(1), python="p", upstream=()) if s.name == "kubelet")
+    line = next(line for line in run_script(kubelet).splitlines() if "-size 0" in line)
+    pki = tmp_path / "pki"
+    subprocess.run(["sh", "-ec", line.replace("/var/lib/kubelet/pki", str(pki))], check=True)  # the first start has none
+    pki.mkdir()
+    (pki / "old.pem").write_text("a certificate")
+    (pki / "new.pem").write_text("")
+    (pki / "current.pem").symlink_to(pki / "new.pem")
+    subprocess.run(["sh", "-ec", line.replace("/var/lib/kubelet/pki", str(pki))], check=True)
+    assert [path.name for path in pki.iterdir()] == ["old.pem"]
+
+
 def test_the_no_docker_answer_has_the_length_it_claims() -> None:
     import subprocess
 

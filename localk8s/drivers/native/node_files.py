@@ -116,10 +116,13 @@ def _before_kubelet(parameters: KubeadmParameters) -> tuple[str, ...]:
     """
     host, _, port = parameters.endpoint.rpartition(":")
     wait = f"for i in $(seq 100); do socat -u OPEN:/dev/null TCP:{host}:{port} 2>/dev/null && break; sleep 0.1; done"
+    # A full disk or a power cut leaves empty certificates; without any the kubelet asks for new ones.
+    pki = "/var/lib/kubelet/pki"
+    empty = f"[ ! -d {pki} ] || {{ find {pki} -type f -size 0 -delete; find {pki} -xtype l -delete; }}"
     if parameters.at_least(24):
-        return (wait,)
+        return (empty, wait)
     answer = f"timeout 10 socat UNIX-LISTEN:/run/docker.sock,fork,unlink-early EXEC:{NO_DOCKER} &"
-    return (wait, f"if [ ! -e /run/docker.sock ]; then {answer} sleep 0.05; fi")
+    return (empty, wait, f"if [ ! -e /run/docker.sock ]; then {answer} sleep 0.05; fi")
 
 
 def no_docker_script() -> str:

@@ -98,6 +98,8 @@ def bring_up(cluster: NativeCluster, artifacts: Artifacts, host: Host, report: R
                 future.result()
             if wait:
                 wait_until_ready(bringing, client)
+            for node in cluster.nodes if bringing.fresh or workers else ():
+                flush(node)
             step.finish_as(f"ready: API, {plural(count, 'node')}, DNS" if wait else "ready: API")
 
 
@@ -156,7 +158,7 @@ def start_control_plane(bringing: Bringing, pool: ThreadPoolExecutor) -> RestCli
     phases.start_kubelet_files(node)
     give_dns_credentials(node)
     if bringing.fresh:
-        keep_credentials(node)
+        flush(node)
     if bringing.renewed:
         run_all(pool, [partial(restart_programs, each) for each in bringing.cluster.nodes])
     conf = phases.admin_conf(node, bringing.parameters)
@@ -197,9 +199,9 @@ def refresh_kubelet(node: NativeNode, parameters: KubeadmParameters) -> None:
         node.run(["sv", "-w", "10", "restart", f"{SERVICES}/kubelet"], check=False)
 
 
-def keep_credentials(node: NativeNode) -> None:
-    """Have what was just written on the disk in the background: a power cut or a full disk must not leave empty files."""
-    node.run(["sh", "-c", "(setsid sync -f /etc/kubernetes >/dev/null 2>&1 </dev/null &)"], check=False)
+def flush(node: NativeNode) -> None:
+    """Have what was just written on the node's disk, in the background: no full disk, no power cut leaves empty files then."""
+    node.run(["sh", "-c", "(setsid sync -f /var/lib/kubelet /etc/kubernetes >/dev/null 2>&1 </dev/null &)"], check=False)
 
 
 def give_dns_credentials(node: NativeNode) -> None:
