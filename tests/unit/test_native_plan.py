@@ -120,7 +120,7 @@ def test_old_kubelets_are_told_there_is_no_docker(version: str, told: bool) -> N
 
 @pytest.mark.parametrize("version", ["v1.20.2", "v1.36.3"])
 def test_empty_certificates_are_dropped_before_the_kubelet_starts(version: str, tmp_path: Path) -> None:
-    kubelet = next(s for s in services(parameters(version), PLAN, PLAN.node(1), python="p", upstream=()) if s.name == "kubelet")
+    kubelet = next(s for s in services(parameters(version), PLAN, PLAN.node(1), upstream=()) if s.name == "kubelet")
     line = next(line for line in run_script(kubelet).splitlines() if "-size 0" in line)
     pki = tmp_path / "pki"
     subprocess.run(["sh", "-ec", line.replace("/var/lib/kubelet/pki", str(pki))], check=True)  # the first start has none

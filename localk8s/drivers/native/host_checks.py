@@ -17,6 +17,7 @@ from localk8s.drivers.host_routes import taken_ranges
 from localk8s.drivers.native.kernel_modules import KernelModules, read_modules
 from localk8s.drivers.native.plan import choose_network
 from localk8s.model.errors import Localk8sError
+from localk8s.model.hints import instead
 from localk8s.model.node import Runner
 from localk8s.model.status import Finding, Severity
 
@@ -43,7 +44,7 @@ def judge_release(release: str) -> tuple[Finding, ...]:
     if numbers is None or tuple(map(int, numbers.groups())) >= _OLDEST:
         return ()
     message = f"The kernel is Linux {release}; native clusters need {'.'.join(map(str, _OLDEST))} or later."
-    return (Finding(Severity.ERROR, "kernel", message, "localk8s start --driver vagrant"),)
+    return (Finding(Severity.ERROR, "kernel", message, instead("--driver", "vagrant")),)
 
 
 def judge_kernel(namespaces: Collection[str], filesystems: Collection[str], modules: KernelModules) -> Finding:
