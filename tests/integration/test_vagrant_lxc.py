@@ -25,7 +25,7 @@ from localk8s.drivers.vagrant.driver import VagrantDriver
 from localk8s.drivers.vagrant.plan import PREFIX
 from localk8s.drivers.vagrant.removal import LXC_CONTAINERS, containers
 from localk8s.kube.readiness import judge_deployment
-from localk8s.kubeadm import validity
+from localk8s.kubeadm import etcd, validity
 from localk8s.kubeadm.parameters import KUBELET_CONF
 from localk8s.model.progress import SilentReporter
 from localk8s.model.quantities import MIB, parse_kubernetes_quantity
@@ -64,6 +64,10 @@ class Story:
     def run(self, node: str, *argv: str) -> str:
         """Run a command on a node."""
         return next(each for each in self.driver.nodes(self.spec) if each.name == node).run(argv, timeout=60).stdout
+
+    def write(self, node: str, path: str, content: str) -> None:
+        """Write a file on a node."""
+        next(each for each in self.driver.nodes(self.spec) if each.name == node).write(path, content)
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:
         """Run kubectl on the control plane."""
@@ -149,6 +153,30 @@ def test_03_pods_on_distinct_nodes_resolve_and_reach_each_other(story: Story) ->
             return address in resolved and "200 OK" in asked
 
         wait_until(answered, what=f"{here} to reach {there}", timeout=40, interval=0.5)
+
+
+def test_03_what_is_down_on_a_machine_that_runs_is_started(story: Story) -> None:
+    story.run("story-2", "systemctl", "stop", "kubelet", "containerd")
+    assert story.states()["story-2"] is NodeState.BROKEN
+    story.driver.start(story.spec, REPORT)
+    assert story.states()["story-2"] is NodeState.READY
+    story.run("story-2", "systemctl", "is-active", "kubelet", "containerd")
+
+
+def test_03_the_machines_own_etcd_says_which_arguments_it_knows(story: Story) -> None:
+    """A newer kubeadm's manifest, made to fit on the machine itself, by the etcd in its image whatever the tag says."""
+    script = etcd._FIT.replace("/etc/kubernetes/", "/root/fit/")
+    image = story.run("story", "grep", "-m", "1", "image:", etcd.ETCD_MANIFEST)
+    manifest = "    - etcd\n    - --watch-progress-notify-interval=5s\n    - --feature-gates=InitialCorruptCheck=true\n" + image
+    story.run("story", "mkdir", "-p", "/root/fit/manifests")
+    story.write("story", "/root/fit/manifests/etcd.yaml", manifest)
+    story.run("story", "sh", "-c", script)
+    fitted = story.run("story", "cat", "/root/fit/manifests/etcd.yaml")
+    known = story.kubectl("exec", "-n", "kube-system", "etcd-story", "--", "etcd", "--help")
+    flags = [line.strip().removeprefix("- ").partition("=")[0] for line in fitted.splitlines() if "- --" in line]
+    assert any("watch-progress" in flag for flag in flags), fitted
+    assert all(f"  {flag} " in known for flag in flags), (flags, known)
+    assert "fit" not in story.run("story", "mount"), "the image is not mounted any more"
 
 
 def test_04_a_worker_that_never_boots_leaves_the_rest_intact(story: Story) -> None:

@@ -37,7 +37,7 @@ def test_start_goes_on_from_every_step(door: Door, killer: Killer) -> None:
         if point != "check":  # nothing is recorded before that
             assert state(door) == "incomplete"
 
-    assert killer.kill_everywhere("start", "2", between=between) == ["check", "boot", "init", "ready"]
+    assert killer.kill_everywhere("start", "nodes=2", between=between) == ["check", "boot", "init", "ready"]
     assert state(door) == "running"
 
 
