@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from localk8s_door import BINARY
@@ -102,13 +103,13 @@ class Learner:
     @contextmanager
     def serving(self, *arguments: str) -> Iterator[str]:
         """The first line of a command that serves until Ctrl-C."""
-        process = subprocess.Popen([*self._own, str(BINARY), *arguments], stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
+        with subprocess.Popen([*self._own, str(BINARY), *arguments], stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                yield process.stdout.readline().strip()
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(20)
 
     def owners(self) -> dict[tuple[int, int], set[str]]:
         """Whose the files below the home are."""
@@ -156,6 +157,11 @@ def _get(url: str) -> str:
         return answer.read().decode()
 
 
+def _first_line(request: Request) -> str:
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.readline().decode()
+
+
 def test_all_below_the_home_is_the_users_but_what_the_driver_keeps(learner: Learner) -> None:
     owners = learner.owners()
     theirs = owners.pop((UID, GID))
@@ -180,12 +186,14 @@ def test_using_needs_no_sudo(learner: Learner) -> None:
     learner.do("demo", "--replicas", "1")
     assert '"pod"' in _get(learner.do("service", "demo", "--url").strip())
     learner.do("logs", "deploy/demo")  # the echo server writes nothing, but it has to be asked
-    with learner.serving("port-forward", "svc/demo", "0:80", "-o", "name") as address:
+    with learner.serving("port-forward", "svc/demo", "0:8080", "-o", "name") as address:
         assert '"pod"' in _get(f"http://{address.removeprefix('http://')}")
     with learner.serving("proxy", "--port", "0", "-o", "name") as url:
         assert '"versions"' in _get(f"{url}/api" if not url.endswith("/") else f"{url}api")
     with learner.serving("dashboard", "--url") as url:
-        assert "<html" in _get(url)
+        own, _, token = url.partition("?token=")
+        line = _first_line(Request(f"{own}api/stream", headers={"Authorization": f"Bearer {token}"}))
+        assert line.startswith("data: {")
     assert set(learner.owners()) == {(UID, GID), (0, 0)}
 
 
