@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import Request
 
 import pytest
@@ -93,6 +94,11 @@ class Learner:
         done = _run([*self._own, str(BINARY), *arguments])
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def status(self) -> dict[str, Any]:
+        """What ``status`` says without sudo, of whatever it says it."""
+        found: dict[str, Any] = json.loads(_run([*self._own, str(BINARY), "status", "-o", "json"]).stdout)
+        return found
 
     def refused(self, *arguments: str) -> str:
         """What is said where root is needed."""
@@ -197,6 +203,16 @@ def test_using_needs_no_sudo(learner: Learner) -> None:
     assert set(learner.owners()) == {(UID, GID), (0, 0)}
 
 
+def test_a_program_that_is_down_is_seen_without_sudo(learner: Learner) -> None:
+    service = "/run/localk8s/service/kube-scheduler"
+    try:
+        learner.sudo("ssh", "default", "--", "sv", "-w", "10", "force-stop", service)
+        assert "kube-scheduler is not running" in learner.status()["reasons"][0]
+    finally:
+        learner.sudo("ssh", "default", "--", "sv", "start", service)
+    assert learner.status()["state"] == "running"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -216,7 +232,7 @@ def test_what_needs_root_says_so_with_the_line_to_paste(learner: Learner, argume
     assert "root" in line
     typed = [word for word in arguments if word != "--yes"]
     assert hint.strip() == f"hint: sudo {BINARY} {' '.join(typed)}"
-    assert json.loads(learner.do("status", "-o", "json"))["state"] == "running"
+    assert learner.status()["state"] == "running"
 
 
 def test_docker_needs_root_only_to_be_started(learner: Learner) -> None:

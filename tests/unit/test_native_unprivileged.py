@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import pytest
 
 from localk8s.cluster import recipe
 from localk8s.drivers.base import DriverContext
-from localk8s.drivers.native import network
+from localk8s.drivers.native import inspection, network
 from localk8s.drivers.native.driver import NativeDriver
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.plan import ClusterPlan, choose_network
@@ -103,3 +104,35 @@ def test_rules_that_only_root_can_see_are_not_reported_missing(monkeypatch: pyte
     for user, said in ((1000, ""), (0, "firewall rules")):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
         assert network.what_is_missing(cast("Any", None), PLAN, 1) == said
+
+
+def test_a_program_that_is_down_or_paused_is_seen_by_its_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Process ids of a node: runsv of four programs, each with a log; of them one runs, one is paused, one dead, one gone."""
+    table = {
+        1: (["runsvdir", "/run"], "sleeping", 0),
+        **{10 * n: (["runsv", name], "sleeping", 1) for n, name in enumerate(("etcd", "kubelet", "proxy", "dns"), 1)},
+        **{10 * n + 1: (["svlogd", "/log"], "sleeping", 10 * n) for n in range(1, 5)},
+        12: (["/usr/bin/etcd"], "sleeping", 10),
+        22: (["kubelet"], psutil.STATUS_STOPPED, 20),
+        32: ([], psutil.STATUS_ZOMBIE, 30),
+    }
+
+    class Process:
+        def __init__(self, number: int) -> None:
+            if number not in table:
+                raise psutil.NoSuchProcess(number)
+            self._row = table[number]
+
+        def cmdline(self) -> list[str]:
+            return self._row[0]
+
+        def status(self) -> str:
+            return self._row[1]
+
+        def ppid(self) -> int:
+            return self._row[2]
+
+    monkeypatch.setattr(psutil, "Process", Process)
+    assert inspection.without_program([*table, 99]) == ("dns", "kubelet", "proxy")
+    table[42] = (["dns"], "running", 40)
+    assert inspection.without_program(table) == ("kubelet", "proxy")

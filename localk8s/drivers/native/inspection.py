@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from localk8s.kubeadm.parameters import API_PORT
 from localk8s.model.errors import Localk8sError, WrongStateError
 from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
+from localk8s.system.cgroups import ControlGroup
 from localk8s.system.disk_space import disk_full, room_at
 
 API_LIMIT = 1.5
@@ -96,7 +98,7 @@ def _off(cluster: NativeCluster, node: NativeNode) -> NodeStatus:
 
 def _node(cluster: NativeCluster, node: NativeNode, process: int | None, found: dict[str, Any] | None) -> NodeStatus:
     state, reason = NodeState.UNKNOWN, ""
-    down = down_services(process) if process is not None else ()
+    down = down_services(process, node.group) if process is not None else ()
     if process is None:
         state, reason = NodeState.STOPPED, f"the node is off: {_back(cluster)}"
     elif down:
@@ -132,8 +134,13 @@ def has_bridge(name: str) -> bool:
         return False
 
 
-def down_services(process: int) -> tuple[str, ...]:
-    """Names of supervised programs of a node that are down or paused (runsv's ``supervise/stat``), sorted."""
+def down_services(process: int, group: ControlGroup) -> tuple[str, ...]:
+    """Names of supervised programs of a node that are down or paused (runsv's ``supervise/stat``), sorted.
+
+    Args:
+        process: the node's process 1.
+        group: its control group, by which who may not look into the node sees what runs there.
+    """
     directory = Path(f"/proc/{process}/root/run/localk8s/service")
     down = []
     try:
@@ -141,9 +148,27 @@ def down_services(process: int) -> tuple[str, ...]:
             stat = service / "supervise" / "stat"
             if stat.exists() and not _runs(stat.read_text()):
                 down.append(service.name)
+    except PermissionError:
+        return without_program(group.processes())
     except OSError:
         return ()
     return tuple(down)
+
+
+def without_program(processes: Iterable[int]) -> tuple[str, ...]:
+    """Names of what a ``runsv`` among ``processes`` supervises that has no process beside its log, or only a paused one."""
+    import psutil
+
+    supervisors, running = {}, set()
+    for number in processes:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(number)
+            words = process.cmdline()
+            if words[:1] == ["runsv"]:
+                supervisors[number] = words[-1]
+            elif words[:1] != ["svlogd"] and process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+                running.add(process.ppid())
+    return tuple(sorted(name for number, name in supervisors.items() if number not in running))
 
 
 def _runs(stat: str) -> bool:
