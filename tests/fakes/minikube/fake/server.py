@@ -33,6 +33,9 @@ class Api(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path in ("/readyz", "/healthz"):
             self._answer(200, b"ok", "text/plain")
+        elif path == "/version":
+            config = load(self.home / "profiles" / self.profile / "config.json")
+            self._json({"gitVersion": config.get("KubernetesConfig", {}).get("KubernetesVersion", "")})
         elif path == "/api/v1/nodes":
             self._json({"kind": "NodeList", "items": self._nodes()})
         elif path.startswith("/api/v1/namespaces/kube-system/") and self._state().get("incomplete"):
