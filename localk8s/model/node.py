@@ -106,5 +106,5 @@ class SharesFiles(Protocol):
 class KnowsRoom(Protocol):
     """A node whose disk is a file on this host: what the host's disk has no room for is lost without an error at once."""
 
-    def place(self) -> Path | None:
-        """A directory of this host on the disk that keeps the node's; None while the node is off or has no disk of its own."""
+    def place(self) -> Path:
+        """A path of this host on the disk that keeps the node's."""

@@ -92,7 +92,8 @@ class NativeCluster:
 
     def node(self, plan: NodePlan) -> NativeNode:
         """The node of ``plan``."""
-        return NativeNode(plan, ControlGroup(self.hierarchies, f"{self.plan.cgroup}/{plan.name}"), self.runner, self.spec.name)
+        group = ControlGroup(self.hierarchies, f"{self.plan.cgroup}/{plan.name}")
+        return NativeNode(plan, group, self.runner, self.spec.name, self.directory.node(plan))
 
     def parameters(self, facts: HostFacts) -> KubeadmParameters:
         """What kubeadm's phases need to know."""

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from localk8s.drivers.native.plan import NodePlan
-from localk8s.drivers.native.storage import place_of_disk
 from localk8s.model.errors import CommandError, NotFoundError, PrerequisiteError, WaitTimeoutError, WrongStateError
 from localk8s.model.hints import as_root, command, host_command
 from localk8s.model.node import Completed, Input
@@ -43,10 +42,12 @@ class NativeNode:
         group: its control group.
         runner: runs commands on the host.
         cluster: the name of its cluster, for hints.
+        directory: where this host keeps its disk.
     """
 
-    def __init__(self, plan: NodePlan, group: ControlGroup, runner: HostRunner, cluster: str) -> None:
+    def __init__(self, plan: NodePlan, group: ControlGroup, runner: HostRunner, cluster: str, directory: Path) -> None:
         self.plan = plan
+        self._directory = directory
         self.group = group
         self._host = runner
         self._cluster = cluster
@@ -192,9 +193,9 @@ class NativeNode:
         except OSError as exc:
             raise NotFoundError(f"{path} cannot be reached on node {self.name}: {exc.strerror}.") from exc
 
-    def place(self) -> Path | None:
+    def place(self) -> Path:
         """See ``KnowsRoom``."""
-        return place_of_disk(self.process() or 0)
+        return self._directory
 
     def kill(self) -> None:
         """End everything that runs on the node, at once. What is off stays off."""

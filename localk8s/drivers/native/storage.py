@@ -223,17 +223,6 @@ def has_failed_disk(process: int) -> bool:
     return is_read_only(mounts, f"{os.major(device)}:{os.minor(device)}")
 
 
-def place_of_disk(process: int) -> Path | None:
-    """The directory on this host that holds the disk of the node with this process 1; None when it has none (sysfs, loop)."""
-    try:
-        device = os.stat(f"/proc/{process}/root/var/lib/containerd").st_dev
-        backing = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/loop/backing_file").read_text()
-    except OSError:
-        return None
-    place = Path(backing.strip()).parent
-    return place if place.is_dir() else None
-
-
 def is_read_only(mountinfo: str, device: str) -> bool:
     """Whether the file system on ``device`` (``7:3``) is read-only as a whole, by the text of a ``mountinfo`` (proc(5))."""
     for line in mountinfo.splitlines():
