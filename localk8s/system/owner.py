@@ -38,7 +38,7 @@ _current: Owner | None = None
 
 
 def sudo_owner(environment: Mapping[str, str]) -> Owner | None:
-    """Who typed ``sudo`` (sudo(8), SUDO_UID); None for root itself, for no root, and for an id that no user has."""
+    """Who typed ``sudo`` (sudo(8), SUDO_UID); None for root itself, for no root, and for who has no name or no home here."""
     if pwd is None or not is_root():
         return None
     try:
@@ -46,7 +46,9 @@ def sudo_owner(environment: Mapping[str, str]) -> Owner | None:
         entry = pwd.getpwuid(uid)
     except (KeyError, ValueError, OverflowError):
         return None
-    return Owner(uid, gid, entry.pw_name, Path(entry.pw_dir)) if uid > 0 and gid >= 0 else None
+    home = Path(entry.pw_dir)
+    ordinary = uid > 0 and gid >= 0 and home.is_absolute() and home != Path("/") and home.is_dir()
+    return Owner(uid, gid, entry.pw_name, home) if ordinary else None
 
 
 def set_owner(owner: Owner | None) -> None:

@@ -73,6 +73,12 @@ def test_no_ordinary_user_is_nobody_to_give_files_to(learner: Owner, wrong: dict
     assert sudo_owner({**SUDO, **wrong}) is None
 
 
+@pytest.mark.parametrize("home", ["/", "/nonexistent", "", "relative", "/etc/passwd"])
+def test_who_has_no_home_is_nobody_to_give_files_to(learner: Owner, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_name="daemon", pw_dir=home, pw_uid=uid))
+    assert sudo_owner(SUDO) is None
+
+
 def test_root_without_sudo_and_an_ordinary_user_are_themselves(learner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sudo_owner({}) is None
     monkeypatch.setattr(os, "geteuid", lambda: UID)
