@@ -12,7 +12,7 @@ ALONE := $(ROOT) LOCALK8S_CACHE='$(CACHE)' unshare --net -- sh -c 'ip link set l
 PYTEST := $(CURDIR)/$(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit fakes tools real test-vm test-minikube lint format mutants bench docs setup clean
+.PHONY: help demo test unit fakes tools real test-vm test-host test-minikube lint format mutants bench docs setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,11 @@ test-vm: setup ## The tests with virtual machines on emulated processors, in a w
 	@scripts/libvirt-tools
 	@$(ROOT) localk8s box build --provider libvirt --quiet
 	@$(ROOT) LOCALK8S_CACHE='$(CACHE)' timeout --kill-after=60 2700 scripts/with-libvirt $(PYTEST) -p no:cacheprovider -m vm $(ARGS)
+
+test-host: setup ## The hosts that people have: stock Debian 12 and 13 in virtual machines, offline, as a user with sudo
+	@scripts/libvirt-tools
+	@for suite in $(or $(SUITES),bookworm trixie); do $(ROOT) scripts/host-image $$suite $(CACHE)/test-hosts >/dev/null || exit 1; done
+	@$(ALONE) env LOCALK8S_TEST_HOSTS=$(CACHE)/test-hosts $(PYTEST) -p no:cacheprovider -x tests/host $(ARGS)
 
 test-minikube: $(READY) ## A real minikube on PATH: LOCALK8S_TEST_VM_DRIVER=none|ssh|docker|… [LOCALK8S_TEST_KUBERNETES=1.20.2]
 	@$(ROOT) LOCALK8S_CACHE='$(CACHE)' LOCALK8S_TEST_VM_DRIVER='$(LOCALK8S_TEST_VM_DRIVER)' LOCALK8S_TEST_KUBERNETES='$(LOCALK8S_TEST_KUBERNETES)' \

@@ -21,6 +21,7 @@ from typing import IO
 from localk8s.model.errors import CommandError, PrerequisiteError
 from localk8s.model.hints import host_command
 from localk8s.model.node import Completed, Input
+from localk8s.system.slowness import measure_slowness
 
 _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL for a command that ran out of time."""
@@ -230,6 +231,14 @@ def _interrupt(process: subprocess.Popen[bytes], patience: float) -> None:
             process.wait(patience)
 
 
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> None:
+    """Wait for the end of ``process``, longer than ``timeout`` seconds where this host's processors are slow."""
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.wait(timeout * (measure_slowness() - 1))
+
+
 def _communicate(
     process: subprocess.Popen[bytes],
     input: Input | None,
@@ -251,7 +260,7 @@ def _communicate(
         thread.start()
     in_time = True
     try:
-        process.wait(timeout)
+        _wait(process, timeout)
     except subprocess.TimeoutExpired:
         in_time = False
         _interrupt(process, patience)

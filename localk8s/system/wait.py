@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from localk8s.model.errors import Localk8sError, WaitTimeoutError
+from localk8s.system.slowness import measure_slowness
 
 T = TypeVar("T")
 
@@ -49,14 +50,14 @@ def wait_until(
             is only the lack of an answer (``Localk8sError.unanswered``) means not yet: the time limit of one look is
             not that of the wait. Any other exception ends it.
         what: what is waited for, as it reads after "waited for": ``the API server``.
-        timeout: seconds.
+        timeout: seconds on a usual processor; stretched on one that is measured to be slower.
         interval: seconds between calls.
         hint: for the error.
 
     Raises:
         WaitTimeoutError: it did not become true in time; the message holds what was missing last.
     """
-    deadline = time.monotonic() + timeout
+    begin, limit, stretched = time.monotonic(), timeout, False
     last, vain = "", _vain.get()
     while True:
         try:
@@ -70,7 +71,9 @@ def wait_until(
             last = exc.message.rstrip(".")
         if vain is not None:
             vain()
-        if time.monotonic() >= deadline:
+        if time.monotonic() - begin >= limit and not stretched:
+            limit, stretched = timeout * measure_slowness(), True
+        if time.monotonic() - begin >= limit:
             seen = f": {last}" if last else ""
-            raise WaitTimeoutError(f"Waited {timeout:.0f} s for {what}{seen}.", hint=hint)
+            raise WaitTimeoutError(f"Waited {limit:.0f} s for {what}{seen}.", hint=hint)
         time.sleep(interval)

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.host, pytest.mark.timeout(1800)]
 
 LOCALK8S = "cd localk8s && sudo LOCALK8S_CACHE=$HOME/.cache/localk8s .venv/bin/localk8s"
 # What delete has to leave as it was. Logs, caches and what the machine itself keeps of its own life do not count.
-DIGEST = "find /usr /etc -xdev -type f ! -name '*.pyc' ! -path '/etc/ld.so.cache' -print0 | sort -z | xargs -0 sha256sum | sha256sum"
+DIGEST = (
+    "find /usr /etc -xdev -type f ! -name '*.pyc' ! -path '/etc/ld.so.cache' -print0 | sort -z | xargs -0 sha256sum | sha256sum"
+)
 TRACES = """
 ip -o link | cut -d: -f2 | sort; ip route show table all | grep -v ' dev eth0\\| dev lo' | sort
 nft list ruleset 2>/dev/null | grep -v '^#' || true
@@ -35,7 +37,9 @@ ps -eo comm= | grep -e containerd -e kube -e etcd -e runsv -e named | sort | uni
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualHost]:
     """A booted machine with that release."""
     missing = [program for program in ("qemu-system-x86_64", "qemu-img", "mkfs.ext4", "ssh") if not shutil.which(program)]
-    images = sorted(Path(os.environ["LOCALK8S_TEST_HOSTS"]).glob(f"{request.param}-*/disk.raw"), key=lambda path: path.stat().st_mtime)
+    images = sorted(
+        Path(os.environ["LOCALK8S_TEST_HOSTS"]).glob(f"{request.param}-*/disk.raw"), key=lambda path: path.stat().st_mtime
+    )
     if missing or not images:
         pytest.fail(f"needs {', '.join(missing) or 'a disk of ' + request.param}: make test-host", pytrace=False)
     machine = VirtualHost(images[-1].parent, tmp_path_factory.mktemp(request.param), wanted_cache())
@@ -101,12 +105,16 @@ class TestStockDebian:
         localk8s(host, "demo --delete")
         image = json.loads(localk8s(host, "kubectl get deployment demo -o json || true") or "{}")
         assert not image
-        overrides = json.dumps({"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/confined": "runtime/default"}}})
+        overrides = json.dumps(
+            {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/confined": "runtime/default"}}}
+        )
         listed = localk8s(host, "image ls").splitlines()
         echo = next(line.split()[0] for line in listed if "echo" in line)
         localk8s(host, f"kubectl run confined --image {echo} --overrides '{overrides}'")
         localk8s(host, "kubectl wait --for=condition=Ready pod/confined --timeout=120s")
-        profiles = host.root("for p in /proc/[0-9]*; do grep -l localk8s $p/cgroup >/dev/null 2>&1 && cat $p/attr/current; done | sort -u").ok()
+        profiles = host.root(
+            "for p in /proc/[0-9]*; do grep -l localk8s $p/cgroup >/dev/null 2>&1 && cat $p/attr/current; done | sort -u"
+        ).ok()
         assert "cri-containerd.apparmor.d" in profiles, profiles
 
     def test_06_a_node_can_be_wrecked_without_a_scratch_on_the_host(self, host: VirtualHost) -> None:
