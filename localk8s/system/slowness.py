@@ -1,4 +1,4 @@
-"""How much slower than usual this host's processors are: measured when a time limit runs out, so that a quick host pays nothing.
+"""How much slower than usual this host's processors are: measured when a time limit runs out. A quick host pays nothing.
 
 An emulated processor (a virtual machine without KVM, another architecture's container) takes ten times as long for
 everything. Limits are set for real processors; what is slow on such a host is not stuck.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 _USUAL = 0.001
-"""Seconds that the loop takes on a processor of 2015 or later (0.8 ms measured; 9 to 11 ms under QEMU's TCG on the same host)."""
+"""Seconds that the loop takes on a processor of 2015 or later (measured: 0.8 ms; 9 to 11 ms under QEMU's TCG beside it)."""
 _ROUNDS = 20_000
 _MAX_FACTOR = 16.0
 _NOTABLE = 2.0

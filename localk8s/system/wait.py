@@ -71,9 +71,10 @@ def wait_until(
             last = exc.message.rstrip(".")
         if vain is not None:
             vain()
-        if time.monotonic() - begin >= limit and not stretched:
+        waited = time.monotonic() - begin
+        if waited >= limit and not stretched:
             limit, stretched = timeout * measure_slowness(), True
-        if time.monotonic() - begin >= limit:
+        if waited >= limit:
             seen = f": {last}" if last else ""
             raise WaitTimeoutError(f"Waited {limit:.0f} s for {what}{seen}.", hint=hint)
         time.sleep(interval)
