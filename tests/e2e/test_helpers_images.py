@@ -15,7 +15,7 @@ from small_images import CommandLine, alone, busybox_layer, run_pod, write_image
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 NODES = ["default", "default-2", "default-3"]
-CTR = "ctr"
+CTR = "/usr/bin/ctr"
 DEAF_CTR = """#!/bin/sh
 case " $* " in *" import "*) cat >/dev/null; echo unpacking; exit 0 ;; *" ingest "*) exit 1 ;; esac
 exec /run/ctr-that-works "$@"
