@@ -97,7 +97,7 @@ def as_file(directory: Path, pem: str) -> Iterator[Path]:
 
 def let_run_out(trees: dict[str, Path], work: Path) -> int:
     """Make every certificate that the cluster's authorities signed one that ended a year ago; returns how many."""
-    kubernetes = next(iter(trees.values())) / "etc/kubernetes"
+    kubernetes = next(iter(trees.values())) / "root/etc/kubernetes"
     authorities = {
         name: Authority(kubernetes / f"pki/{path}.crt", kubernetes / f"pki/{path}.key", work / name)
         for name, path in (("ca", "ca"), ("etcd", "etcd/ca"), ("front-proxy", "front-proxy-ca"))
@@ -117,7 +117,7 @@ def let_run_out(trees: dict[str, Path], work: Path) -> int:
         file.write_text(authorities[by].sign_again(file.read_text(), file.with_suffix(".key").read_text(), *dates))
         count += 1
     for tree in trees.values():
-        for file in (tree / "etc/kubernetes").glob("*.conf"):
+        for file in (tree / "root/etc/kubernetes").glob("*.conf"):
             found = dict((key, base64.b64decode(data).decode()) for key, data in _DATA.findall(file.read_text()))
             if not found:
                 continue
@@ -160,7 +160,7 @@ def test_a_clock_that_was_set_back_is_said_and_nothing_is_lost(door: RealDoor, t
     door.do("start", "--nodes", "2")
     door.do("stop")
     with node_trees(door, ["default"], tmp_path) as trees:
-        pki = trees["default"] / "etc/kubernetes/pki"
+        pki = trees["default"] / "root/etc/kubernetes/pki"
         kept = (pki / "ca.crt").read_text()
         authority = Authority(pki / "ca.crt", pki / "ca.key", tmp_path / "ca")
         (pki / "ca.crt").write_text(

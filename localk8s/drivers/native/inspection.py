@@ -20,6 +20,7 @@ from localk8s.model.hints import command
 from localk8s.model.status import ClusterState, ClusterStatus, NodeState, NodeStatus
 from localk8s.system.cgroups import ControlGroup
 from localk8s.system.disk_space import disk_full, room_at
+from localk8s.system.slowness import measure_slowness
 
 API_LIMIT = 1.5
 """Seconds that the API server has to answer."""
@@ -76,7 +77,7 @@ def _api_nodes(cluster: NativeCluster, kubeconfig: Callable[[], str]) -> dict[st
     if not has_bridge(cluster.plan.bridge):
         # The cluster may have been started in another network namespace: nothing is asked by this one's uplink.
         raise WrongStateError("its bridge is not in this network.", hint=command("start", cluster=cluster.spec.name))
-    items = RestClient.from_kubeconfig(kubeconfig(), timeout=API_LIMIT).get("/api/v1/nodes")["items"]
+    items = RestClient.from_kubeconfig(kubeconfig(), timeout=API_LIMIT * measure_slowness()).get("/api/v1/nodes")["items"]
     return {item["metadata"]["name"]: item for item in items}
 
 
