@@ -221,5 +221,5 @@ def apt_trouble(exc: CommandError) -> CommandError | ArtifactError:
         return exc
     lines = "\n".join(line for line in text.splitlines() if line.startswith(("E:", "W:", "Err:")))
     return ArtifactError(
-        f"Debian's package archive is of no use: {reason}.", hint=instead("--artifacts", "DIRECTORY"), details=lines or text
+        f"Debian's package archive cannot be used: {reason}.", hint=instead("--artifacts", "DIRECTORY"), details=lines or text
     )

@@ -12,6 +12,7 @@ import typer
 from localk8s.cli.options import ClusterName, Quiet, Verbose
 from localk8s.cli.output import write
 from localk8s.cli.session import Session
+from localk8s.model.hints import command
 
 if TYPE_CHECKING:
     from localk8s.helpers.docker_env_shell import Shell
@@ -43,8 +44,8 @@ def docker_env(
     """Print variables that make docker build into the cluster.
 
     Starts a docker on a node when there is none. What is built or tagged there is on every node a moment later: a pod with
-    imagePullPolicy Never, or IfNotPresent, runs of it. In fish it is "localk8s docker-env --shell fish | source", in tcsh
-    "eval `localk8s docker-env --shell tcsh`". With --unset all variables are again as they were.
+    imagePullPolicy Never or IfNotPresent can use it. In fish, type "localk8s docker-env --shell fish | source"; in tcsh,
+    "eval `localk8s docker-env --shell tcsh`". --unset restores the variables as they were before.
     """
     from localk8s.helpers.docker_env_shell import assignments, detect_shell, parse_shell, removals
 
@@ -60,7 +61,7 @@ def docker_env(
     write(assignments(chosen, session.name, session.cluster.docker_environment(node), environment) + _advice(chosen, typed))
     if not shutil.which("docker"):
         session.narrator.warn(
-            "This host has no docker client to use it with; {command('image build', cluster=session.name)} needs none."
+            f"docker is not installed on this host; {command('image build', cluster=session.name)} works without it."
         )
     return 0
 

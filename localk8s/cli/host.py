@@ -33,7 +33,7 @@ def doctor(
     memory: Annotated[str | None, typer.Option(metavar="SIZE", help="With so much memory each.", rich_help_panel=_FOR)] = None,
     disk_size: Annotated[str | None, typer.Option(metavar="SIZE", help="With so much disk each.", rich_help_panel=_FOR)] = None,
     vm_driver: Annotated[
-        str | None, typer.Option(metavar="NAME", help="On minikube's driver of that name.", rich_help_panel=_FOR)
+        str | None, typer.Option(metavar="NAME", help="minikube: what minikube runs its nodes with.", rich_help_panel=_FOR)
     ] = None,
     output: Output = None,
     verbose: Verbose = 0,

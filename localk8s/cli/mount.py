@@ -25,7 +25,7 @@ def mount(
     cluster: ClusterName = None,
     node: Nodes = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take it away again; HOST: may be left out.", rich_help_panel=_WHAT)
+        bool, typer.Option("--remove", help="Unmount it; HOST: can be left out (--remove /src).", rich_help_panel=_WHAT)
     ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show what is mounted (default).", rich_help_panel=_WHAT)] = False,
     output: Output = None,
@@ -34,14 +34,14 @@ def mount(
 ) -> int:
     """Mount a directory of this host on the nodes.
 
-    Until they are switched off, or --remove. Pods reach it by hostPath, those that start afterwards.
+    It stays mounted until the nodes are stopped, or until --remove. Pods that start afterwards can use it by hostPath.
     """
     from localk8s.helpers.mount import split
 
     session: Session = ctx.obj
     session.begin(cluster=cluster, output=output, quiet=quiet, verbose=verbose, formats=_FORMATS)
     if list_ and (pair or remove):
-        raise UsageError("--list stands alone.", hint=command("mount", "--list", cluster=session.name))
+        raise UsageError("--list takes no path and no --remove.", hint=command("mount", "--list", cluster=session.name))
     if pair is None:
         if remove:
             raise UsageError("--remove requires a path.", hint=command("mount", "--list", cluster=session.name))

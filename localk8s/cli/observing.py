@@ -67,7 +67,7 @@ def top(
         str, typer.Option("--selector", "-l", metavar="LABELS", help="Pods with these labels.", rich_help_panel=_WHAT)
     ] = "",
     sort: Annotated[
-        str, typer.Option("--sort", metavar="BY", help="cpu (default), memory or name.", rich_help_panel=_WHAT)
+        str, typer.Option("--sort", metavar="BY", help="Sort by cpu (default), memory or name.", rich_help_panel=_WHAT)
     ] = "cpu",
     once: Annotated[bool, typer.Option("--once", help="Print one table and end.", rich_help_panel=_WHAT)] = False,
     output: Output = None,

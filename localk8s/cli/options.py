@@ -84,7 +84,7 @@ Namespace = Annotated[
     str,
     typer.Option("--namespace", "-n", metavar="NAME", help="Kubernetes namespace (default default).", rich_help_panel=GENERAL),
 ]
-AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.", rich_help_panel=GENERAL)]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.", rich_help_panel=GENERAL)]
 
 
 def chosen_namespace(*, all_namespaces: bool, namespace: str | None, default: str) -> str:
@@ -94,5 +94,5 @@ def chosen_namespace(*, all_namespaces: bool, namespace: str | None, default: st
         UsageError: both were given.
     """
     if all_namespaces and namespace is not None:
-        raise UsageError("--all-namespaces and --namespace cannot go together.", hint=f"--namespace {namespace}")
+        raise UsageError("--all-namespaces and --namespace cannot go together.", hint="leave one of them out")
     return "" if all_namespaces else (default if namespace is None else namespace)

@@ -49,7 +49,7 @@ def logs(
         str, typer.Option("--container", metavar="NAME", help="Only this container of each pod.", rich_help_panel=_WHAT)
     ] = "",
     previous: Annotated[
-        bool, typer.Option("--previous", "-p", help="Of the containers before their last restart.", rich_help_panel=_WHAT)
+        bool, typer.Option("--previous", "-p", help="Logs of each container before its last restart.", rich_help_panel=_WHAT)
     ] = False,
     namespace: Namespace = "default",
     run: Annotated[

@@ -108,8 +108,8 @@ class Session:
         installation = Installation(self.environment, echo=self.narrator.command)
         user = owner()
         if user is not None and (count := take_over_files(installation.layout)):
-            what = "A file of localk8s was root's and is" if count == 1 else f"{count} files of localk8s were root's and are"
-            self.narrator.warn(f"{what} {user.name}'s now.")
+            files = "1 file" if count == 1 else f"{count} files"
+            self.narrator.warn(f"Changed the owner of {files} of localk8s from root to {user.name}.")
         return installation
 
     def hand_over_files(self) -> None:

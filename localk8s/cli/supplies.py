@@ -30,8 +30,8 @@ def bundle(
 ) -> int:
     """Pack all that clusters are made of into one file.
 
-    For a machine without a network: there, localk8s start --artifacts FILE. Holds the Kubernetes programs, images, the node
-    tools, and docker with its registry, each with its digest.
+    For a machine without a network: there, localk8s start --artifacts FILE. Holds the Kubernetes programs, images, the
+    nodes' root file system, and docker with its registry, each with its digest.
     """
     from localk8s.cluster.supplies import write_bundle
     from localk8s.model.versions import parse_kubernetes_version

@@ -153,7 +153,7 @@ class Dockers:
             step.finish_as(f"docker runs on {host.node.name}")
         if off:
             self._report.warn(
-                f"What is built is on {' and '.join(off)} when {'it is' if len(off) == 1 else 'they are'} on again."
+                f"{' and '.join(off)} will have the built images when {'it is' if len(off) == 1 else 'they are'} started again."
             )
         return host.variables
 

@@ -176,7 +176,7 @@ class Cluster(Uses, Builds, Dockers, Members, Exports):
 
     def _nothing_there(self, spec: ClusterSpec) -> ClusterStatus:
         go_on, clear = command("start", cluster=self.name), command("delete", cluster=self.name)
-        reason = f"Its machines are gone: {go_on} makes them anew, {clear} forgets it."
+        reason = f"Its machines are gone: {go_on} creates them again, {clear} removes the cluster."
         state = ClusterState.BROKEN
         if self._record.deleting:
             state, reason = ClusterState.INCOMPLETE, f"Deleting it was interrupted: {clear} finishes."

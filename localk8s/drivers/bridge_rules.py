@@ -119,9 +119,10 @@ def _memory() -> Path:
 
 
 def _others_rules(runner: Runner) -> Sequence[str]:
-    """The rules of both hooks that are not ours."""
+    """The rules of both hooks and the links that are not ours."""
     found = []
     for table, hook in _HOOKS:
         listed = runner.run(["iptables", "-w", "-t", table, "-S", hook], check=False).stdout.splitlines()
         found += [f"{table} {line}" for line in listed if _PREFIX not in line]
-    return found
+    # Not every program that relies on forwarding has rules that iptables shows; most have a link of their own.
+    return [*found, *(f"link {name}" for name in links_called(runner, "") if not name.startswith(_BRIDGES))]

@@ -61,7 +61,7 @@ def disk_findings(spec: ClusterSpec, facts: HostFacts) -> tuple[Finding, ...]:
         return ()
     if facts.disk_total and asked > facts.disk_total:
         message = (
-            f"--disk-size {format_size(asked)} is more than the whole file system that keeps clusters has "
+            f"--disk-size {format_size(asked)} is more than the size of the file system that keeps clusters "
             f"({format_size(facts.disk_total)})."
         )
         fits = f"{max(1, facts.disk_free // spec.nodes // GIB)}g"
@@ -70,7 +70,7 @@ def disk_findings(spec: ClusterSpec, facts: HostFacts) -> tuple[Finding, ...]:
     if asked * spec.nodes > facts.disk_free:
         message = (
             f"{spec.nodes} x {format_size(asked)} of disk are more than is free where clusters are kept "
-            f"({format_size(facts.disk_free)}); bounds are no reservations."
+            f"({format_size(facts.disk_free)}); nothing is reserved."
         )
         return (Finding(Severity.WARNING, "disk", message),)
     return ()

@@ -199,9 +199,9 @@ def _wait_rollout(client: RestClient, image: str, cluster: str) -> None:
 
 def _rollout_error(trouble: PodTrouble, image: str, cluster: str) -> Localk8sError:
     if trouble.reason in _NOT_PULLED:
-        message = f"The image {image} cannot be pulled: {trouble}. The demo was taken back."
+        message = f"The image {image} cannot be pulled: {trouble}. The demo was rolled back."
         return ArtifactError(message, hint=command("image load", image, cluster=cluster))
-    message = f"The demo's containers do not run: {trouble}. The demo was taken back."
+    message = f"The demo's containers do not run: {trouble}. The demo was rolled back."
     return WrongStateError(message, hint=command("demo", "--image", ECHO_IMAGE, cluster=cluster))
 
 

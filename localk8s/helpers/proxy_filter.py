@@ -67,7 +67,7 @@ def judge(request: Request, *, commands: bool) -> Refusal | None:
     if origin and origin.partition("://")[2] != request.header("host"):
         return Refusal(403, "Requests of other sites are not served.")
     if not commands and runs_commands(request.target):
-        return Refusal(403, "Commands in pods are not served: localk8s proxy --commands")
+        return Refusal(403, "Running commands in pods is not allowed; start the proxy with --commands to allow it.")
     return None
 
 

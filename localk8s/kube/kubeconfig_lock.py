@@ -143,4 +143,4 @@ def make_directory(path: Path) -> None:
 def give(path: Path, like: os.stat_result) -> None:
     """Make ``path`` belong to whom ``like`` belongs to: with sudo, that is not who runs this."""
     if hasattr(os, "geteuid") and os.geteuid() == 0 and like.st_uid != 0:
-        os.chown(path, like.st_uid, like.st_gid)
+        os.chown(path, like.st_uid, like.st_gid, follow_symlinks=False)

@@ -109,7 +109,7 @@ def _why_missing(directories: Sequence[Path], controller: str) -> str:
         for parent in (directory, *directory.parents):
             with contextlib.suppress(OSError):
                 if controller in (parent / "cgroup.controllers").read_text().split():
-                    return f"{parent} does not hand its {controller} controller down"
+                    return f"{parent} does not delegate its {controller} controller"
     return f"control groups here have no {controller} controller"
 
 

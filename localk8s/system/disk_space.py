@@ -39,7 +39,7 @@ class Room:
     @property
     def is_full(self) -> bool:
         """Whether nothing more can be written."""
-        return self.free < FULL
+        return self.total > 0 and self.free < FULL
 
 
 class DiskFullError(PrerequisiteError):

@@ -38,7 +38,7 @@ def writing(path: Path, *, mode: int = 0o600) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)
+            os.chmod(file.fileno() if os.chmod in os.supports_fd else temporary, mode)
         hand_over(Path(temporary))
         os.replace(temporary, path)
     except BaseException:

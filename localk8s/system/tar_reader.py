@@ -299,7 +299,7 @@ def _extension(kind: bytes, data: bytes) -> dict[str, str]:
     found = {key: value for key, value in records.items() if key in ("path", "linkpath", "size")}
     if kind == tarfile.XGLTYPE and found:
         raise ArchiveError("it gives one name or size to all of its members")
-    if not found.get("size", "0").isdecimal():
+    if not found.get("size", "0").isdecimal() or len(found.get("size", "")) > 20:
         raise ArchiveError("a size in it is no number")
     return found
 

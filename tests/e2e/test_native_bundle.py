@@ -13,7 +13,8 @@ pytestmark = pytest.mark.real
 
 def test_a_bundle_is_all_that_another_machine_needs(door: RealDoor, tmp_path: Path) -> None:
     bundle = tmp_path / "cluster.tar"
-    assert f"localk8s start --artifacts {bundle}" in door.do("bundle", str(bundle))
+    made = door.run("bundle", str(bundle))
+    assert made.returncode == 0 and f"localk8s start --artifacts {bundle}" in made.stderr, made
     other = RealDoor(tmp_path / "other")
     del other.environment["LOCALK8S_CACHE"]  # its own, and empty
     assert "The cache is empty." in other.do("cache", "list")

@@ -183,7 +183,7 @@ def test_the_profile_of_a_localk8s_with_another_home_is_not_ours(world: World, t
     assert [finding.fix for finding in world.driver().leftovers([])] == ["localk8s delete -c default"] or [
         finding.fix for finding in world.driver().leftovers([])
     ] == ["localk8s delete"]
-    with pytest.raises(WrongStateError, match="is left of a localk8s whose files are gone") as caught:
+    with pytest.raises(WrongStateError, match="was created by a localk8s whose files no longer exist") as caught:
         world.spec()
     assert caught.value.hint == "localk8s delete"
     world.driver().delete("default", Told())

@@ -112,7 +112,7 @@ class TestABoundThatTheKernelDoesNotHold:
     ) -> None:
         file = file_of(group, pattern)
         file.unlink()
-        with pytest.raises(PrerequisiteError, match=rf"bound on the {named} .*(have no|does not hand)"):
+        with pytest.raises(PrerequisiteError, match=rf"bound on the {named} .*(have no|does not delegate)"):
             group.bound(cpus=Decimal(1), memory=GIB)
         group.bound(cpus=None if named == "CPUs" else Decimal(1), memory=None if named == "memory" else GIB)
 
@@ -121,7 +121,7 @@ def test_version_2_names_the_group_that_does_not_hand_a_controller_down(tmp_path
     (tmp_path / PATH).mkdir(parents=True)
     (tmp_path / "cgroup.controllers").write_text("cpu memory io\n")
     group = ControlGroup((Hierarchy(tmp_path, 2, frozenset()),), PATH)
-    with pytest.raises(PrerequisiteError, match=re.escape(f"{tmp_path} does not hand its memory controller down")):
+    with pytest.raises(PrerequisiteError, match=re.escape(f"{tmp_path} does not delegate its memory controller")):
         group.bound(cpus=None, memory=GIB)
 
 

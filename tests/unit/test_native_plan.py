@@ -19,6 +19,7 @@ from localk8s.drivers.native.network import host_batch, node_batch, route_batch
 from localk8s.drivers.native.node_files import (
     cni_configuration,
     containerd_configuration,
+    find_upstream,
     no_docker_script,
     run_script,
     services,
@@ -161,6 +162,13 @@ def test_upstream_name_servers_only_with_an_uplink_and_never_loopback() -> None:
     text = "search x\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nnameserver fd00::1\nnameserver\n"
     assert upstream_servers(text, uplink=True) == ("9.9.9.9",)
     assert upstream_servers(text, uplink=False) == ()
+
+
+def test_behind_a_resolver_on_loopback_its_own_servers_are_asked() -> None:
+    texts = ["nameserver 127.0.0.53\n", "", "nameserver 198.51.100.7\n", "nameserver 198.51.100.8\n"]
+    assert find_upstream(texts, uplink=True) == ("198.51.100.7",)
+    assert find_upstream(texts, uplink=False) == ()
+    assert find_upstream(["nameserver 127.0.0.53\n"], uplink=True) == ()
 
 
 def test_reservation_leaves_what_was_asked_for() -> None:

@@ -192,7 +192,7 @@ def test_a_command_says_once_what_it_took_over(given: Owner) -> None:
     session, warned = Session(Environment({"LOCALK8S_HOME": str(given.home)})), []
     session.narrator.warn = warned.append  # type: ignore[method-assign]
     assert session.installation.config_file.parent == config
-    assert warned == ["2 files of localk8s were root's and are learner's now."]
+    assert warned == ["Changed the owner of 2 files of localk8s from root to learner."]
     (config / "later").write_text("x")
     session.hand_over_files()
     assert _whose(config / "later") == (UID, GID)

@@ -221,7 +221,7 @@ def refuse_foreign(session: Session) -> None:
         )
     if session.ownership is Ownership.ORPHANED:
         raise WrongStateError(
-            f"minikube's profile {session.profile} is left of a localk8s whose files are gone.",
+            f"minikube's profile {session.profile} was created by a localk8s whose files no longer exist.",
             hint=session.command("delete"),
         )
     taken = other_machines(session.home, session.profile)

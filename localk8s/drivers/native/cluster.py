@@ -30,10 +30,12 @@ from localk8s.drivers.native.node_files import (
     CONTAINERD_CONFIG,
     LIBRARY,
     NO_DOCKER,
+    RESOLV_CONF,
     SERVICES,
     START_SERVICES,
     cni_configuration,
     containerd_configuration,
+    find_upstream,
     hosts_file,
     log_script,
     machine_identity,
@@ -41,7 +43,6 @@ from localk8s.drivers.native.node_files import (
     resolv_conf,
     run_script,
     services,
-    upstream_servers,
 )
 from localk8s.drivers.native.plan import ClusterPlan, NodePlan
 from localk8s.drivers.native.storage import ClusterDirectory, has_failed_disk, prepare_disk
@@ -173,7 +174,7 @@ class NativeCluster:
             write_atomic(script, (Path(__file__).parent / script.name).read_text(), mode=0o755)
         given = self.directory.given(node)
         shutil.rmtree(given, ignore_errors=True)
-        upstream = upstream_servers(_read("/etc/resolv.conf"), uplink=uplink)
+        upstream = find_upstream([_read(path) for path in RESOLV_CONF], uplink=uplink)
         containerd = containerd_configuration(pause, may_raise_priority=may_raise_priority(_read("/proc/self/status")))
         files: dict[str, str | bytes] = {
             **host_settings(),

@@ -53,7 +53,7 @@ def judge_kernel(namespaces: Collection[str], filesystems: Collection[str], modu
     if missing:
         return Finding(Severity.ERROR, "kernel", f"The kernel does not support {', '.join(missing)}.")
     if "overlay" not in filesystems and not modules.offers("overlay"):
-        message = "The kernel does not support the overlay file system, and has no module for it to load."
+        message = "The kernel does not support the overlay file system, and its module is not installed."
         return Finding(Severity.ERROR, "kernel", message, "sudo modprobe overlay")
     return Finding(Severity.OK, "kernel", "The kernel has namespaces and the overlay file system.")
 

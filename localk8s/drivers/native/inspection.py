@@ -46,7 +46,7 @@ def inspect(cluster: NativeCluster, kubeconfig: Callable[[], str]) -> ClusterSta
     statuses = tuple(_node(cluster, node, running[node.name], found) for node in nodes)
     state = _judge(statuses, reasons)
     if state is ClusterState.RUNNING and (lacking := network.what_is_missing(cluster.runner, cluster.plan, len(nodes))):
-        state, reasons = ClusterState.BROKEN, (f"this host has lost {lacking} of it: {_back(cluster)}",)
+        state, reasons = ClusterState.BROKEN, (f"{lacking} of the cluster are missing on this host: {_back(cluster)}",)
     return _status(cluster, state, statuses, reasons)
 
 
@@ -76,7 +76,7 @@ def _status(
 def _api_nodes(cluster: NativeCluster, kubeconfig: Callable[[], str]) -> dict[str, Any]:
     if not has_bridge(cluster.plan.bridge):
         # The cluster may have been started in another network namespace: nothing is asked by this one's uplink.
-        raise WrongStateError("its bridge is not in this network.", hint=command("start", cluster=cluster.spec.name))
+        raise WrongStateError("its bridge is not on this host.", hint=command("start", cluster=cluster.spec.name))
     items = RestClient.from_kubeconfig(kubeconfig(), timeout=API_LIMIT * measure_slowness()).get("/api/v1/nodes")["items"]
     return {item["metadata"]["name"]: item for item in items}
 
@@ -90,7 +90,7 @@ def check_reachable(cluster: NativeCluster) -> None:
     if cluster.control_plane.process() is None:
         raise WrongStateError(f'Cluster "{cluster.spec.name}" is not running.')
     if not has_bridge(cluster.plan.bridge):
-        raise WrongStateError(f'The bridge of cluster "{cluster.spec.name}" is not in this network.')
+        raise WrongStateError(f'The bridge of cluster "{cluster.spec.name}" is not on this host.')
 
 
 def _off(cluster: NativeCluster, node: NativeNode) -> NodeStatus:

@@ -6,6 +6,7 @@
 #                and kubernetes, the cluster's own programs, as they lie over it
 #   NODE_DIR     the node's directory on the host     NODE_DISK  a file system image, or empty
 set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin # root's own, whatever its caller had
 umask 022
 mount --make-rprivate /
 

@@ -179,6 +179,16 @@ def resolv_conf(upstream: Sequence[str]) -> str:
     return "".join(f"nameserver {server}\n" for server in upstream)
 
 
+RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf")
+"""Where hosts name their servers: where the first names a resolver on loopback, its own servers stand in the others
+(systemd-resolved.service(8), NetworkManager.conf(5))."""
+
+
+def find_upstream(texts: Sequence[str], *, uplink: bool) -> tuple[str, ...]:
+    """The servers of the first of ``texts`` (of the files ``RESOLV_CONF``) that names one which a node can reach."""
+    return next((found for text in texts if (found := upstream_servers(text, uplink=uplink))), ())
+
+
 def upstream_servers(resolv: str, *, uplink: bool) -> tuple[str, ...]:
     """IPv4 name servers in the text of the host's resolv.conf that a node can reach (no loopback ones)."""
     found = []

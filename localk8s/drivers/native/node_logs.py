@@ -10,13 +10,13 @@ from pathlib import Path
 
 from localk8s.drivers.native.machine import NativeNode
 from localk8s.drivers.native.node_files import LOGS
-from localk8s.model.errors import WrongStateError
+from localk8s.model.errors import CommandError, WrongStateError
 from localk8s.model.node import Runner
 
 _SHOW = """
 cd "$1" 2>/dev/null || exit 0
 for log in */current; do
-  [ -e "$log" ] || continue
+  [ -f "$log" ] && [ ! -L "$log" ] && [ ! -L "${log%/current}" ] || continue # a node may have laid links to the host
   printf '==> %s <==\\n' "${log%/current}"
   tail -n "$2" "$log"
   echo
@@ -57,4 +57,6 @@ def read_logs(node: NativeNode, runner: Runner, directory: Path, image: Path, li
     done = runner.run([*argv, str(disk), str(lines), str(image)], check=False) if disk.is_dir() else None
     if done is None or done.returncode == _NOTHING_THERE:
         raise WrongStateError(f"Node {node.name} is not running and has written nothing yet.")
+    if done.returncode != 0:
+        raise CommandError(done.argv, done.returncode, done.stdout, done.stderr)
     return done.stdout

@@ -115,6 +115,8 @@ class ClusterDirectory:
         make_owned(self.path.parent.parent, 0o700)
         for directory, mode in ((self.path.parent, 0o755), (self.path, 0o755), (self.path / "nodes", 0o700)):
             directory.mkdir(exist_ok=True)
+            if directory.is_symlink() or directory.stat().st_uid != 0:
+                raise Localk8sError(f"{directory} is not a directory of root's own.", hint=f"ls -ld {directory}")
             directory.chmod(mode)
 
 
