@@ -222,6 +222,7 @@ def check_proxy(user: User) -> None:
 def check_cp(user: User) -> None:
     node = user.nodes[-1]["name"]
     (user.work / "sent").write_text("there and back")
+    user("ssh", node, "--", "mkdir", "-p", user.directory)
     user("cp", str(user.work / "sent"), f"{node}:{user.directory}/sent")
     assert user.out("ssh", node, "--", "cat", f"{user.directory}/sent") == "there and back"
     user("cp", f"{node}:{user.directory}/sent", str(user.work / "back"))
