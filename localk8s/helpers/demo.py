@@ -44,7 +44,8 @@ _WRAPPED = re.compile(
 )
 """What containerd and its interface put in front of the reason why an image cannot be pulled."""
 _LONGEST_WORDS = 250
-_NOT_STARTED = frozenset({"CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"})
+_NOT_STARTED = frozenset({"RunContainerError", "CreateContainerError", "CreateContainerConfigError"})
+"""What may pass: a kubelet that has just started says it until it has read the cluster's services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +232,9 @@ def find_trouble(pods: Sequence[Mapping[str, Any]], image: str) -> PodTrouble | 
         for container in status.get("containerStatuses") or []:
             waiting = (container.get("state") or {}).get("waiting") or {}
             reason = str(waiting.get("reason") or "")
-            if reason in _NOT_PULLED or reason in _NOT_STARTED:
-                found.append(PodTrouble(reason, str(waiting.get("message") or ""), final=True))
+            final = reason in _NOT_PULLED or reason == "CrashLoopBackOff"
+            if final or reason in _NOT_STARTED:
+                found.append(PodTrouble(reason, str(waiting.get("message") or ""), final=final))
         for condition in status.get("conditions") or []:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
                 reason, message = str(condition.get("reason") or "Unschedulable"), str(condition.get("message") or "")

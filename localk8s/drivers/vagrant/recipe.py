@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,17 +39,21 @@ R = TypeVar("R")
 SSH_PORT = 22
 _AT_ONCE = 4
 _ACCEPT_LIMIT = 90.0
-_SETTLE = """
+_KUBELET_STARTED = "the kubelet was started"
+_SETTLE = f"""
 hostname "$(cat /etc/hostname)"
 systemctl daemon-reload
 localk8s-network
 [ ! -e /etc/keepalived/keepalived.conf ] || systemctl reload-or-restart keepalived
 chown vagrant: /home/vagrant
-start() { systemctl -q is-active "$1" || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1"; }; }
+start() {{ systemctl -q is-active "$1" || {{ systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1"; }}; }}
 start containerd.service
-[ ! -s /etc/kubernetes/kubelet.conf ] || start kubelet.service
+if [ -s /etc/kubernetes/kubelet.conf ] && ! systemctl -q is-active kubelet.service; then
+  start kubelet.service
+  echo "{_KUBELET_STARTED}"
+fi
 for unit in /etc/systemd/system/multi-user.target.wants/localk8s-*.service; do
-  [ ! -e "$unit" ] || start "${unit##*/}" || true
+  [ ! -e "$unit" ] || start "${{unit##*/}}" || true
 done
 """
 """The home is root's in boxes that were built before its user was: what logs in (Ansible) could write nothing.
@@ -83,10 +87,11 @@ def bring_up(cluster: VagrantCluster, report: Reporter) -> None:
 
 def raise_cluster(cluster: VagrantCluster, booted: datetime | None, report: Reporter) -> None:
     """Machines that run become a cluster that runs; ``booted`` is when the last of them began to boot, if any had to."""
-    prepare(cluster, report)
+    began = datetime.now(UTC)
+    healed = prepare(cluster, report)
     first = init(cluster, report)
     join(cluster, first, report)
-    ready(cluster, first, booted, report)
+    ready(cluster, first, booted, report, healed={name: began for name in healed})
 
 
 def provide_box(cluster: VagrantCluster, report: Reporter) -> None:
@@ -185,22 +190,26 @@ def listens(machine: Machine, port: int = SSH_PORT, timeout: float = 1.0) -> boo
         return False
 
 
-def prepare(cluster: VagrantCluster, report: Reporter) -> None:
-    """Give every machine its name, its routes and its pod range, as the members are now."""
+def prepare(cluster: VagrantCluster, report: Reporter) -> tuple[str, ...]:
+    """Give every machine its name, its routes and its pod range, as the members are now.
+
+    Returns: the names of those whose kubelet was down, and was started.
+    """
     if cluster.built_box is None:
         with report.step("provision", f"provisioning {len(cluster.plan.machines)} machines") as step:
             each(cluster.nodes, lambda node: stock.provision(cluster, node, step))
-    each(cluster.plan.machines, lambda machine: send_files(cluster, machine))
+    started = each(cluster.plan.machines, lambda machine: send_files(cluster, machine))
+    return tuple(machine.name for machine, was_down in zip(cluster.plan.machines, started, strict=True) if was_down)
 
 
-def send_files(cluster: VagrantCluster, machine: Machine) -> None:
-    """Write the machine's own files, in one go, and let them take effect. Idempotent."""
+def send_files(cluster: VagrantCluster, machine: Machine) -> bool:
+    """Write the machine's own files, in one go, and let them take effect; whether its kubelet had to be started. Idempotent."""
     files = dict(machine_files(cluster.plan, machine))
     if cluster.options.cni is not PodNetwork.BRIDGE:
         files = {path: file for path, file in files.items() if not path.startswith("/etc/cni/")}
         cluster.node(machine).run(["sh", "-ec", _SHARE_PLUGINS])
     unpack(cluster.node(machine), files)
-    cluster.node(machine).run(["sh", "-ec", _SETTLE])
+    return _KUBELET_STARTED in cluster.node(machine).run(["sh", "-ec", _SETTLE]).stdout
 
 
 def init(cluster: VagrantCluster, report: Reporter) -> SshNode:
@@ -301,8 +310,18 @@ def renew_watches(cluster: VagrantCluster, last: SshNode, *, everywhere: bool = 
     kubeadm.release_leases(last)
 
 
-def ready(cluster: VagrantCluster, first: SshNode, booted: datetime | None, report: Reporter) -> None:
-    """Addons, every node Ready by a word from after the boot, and a name that resolves on every node."""
+def ready(
+    cluster: VagrantCluster, first: SshNode, booted: datetime | None, report: Reporter, healed: Mapping[str, datetime]
+) -> None:
+    """Addons, every node Ready by a word from after the boot, and a name that resolves on every node.
+
+    Args:
+        cluster: the cluster.
+        first: a machine with the control plane.
+        booted: when machines began to boot, if they did.
+        report: told about the steps.
+        healed: nodes whose kubelet was started on a machine that ran, and since when: the API holds their word from before.
+    """
     names = [machine.name for machine in cluster.plan.machines]
     limit = float(cluster.parameters.control_plane_timeout)
     with report.step("ready", f"waiting for {len(names)} nodes and DNS") as step:
@@ -316,6 +335,8 @@ def ready(cluster: VagrantCluster, first: SshNode, booted: datetime | None, repo
         client = RestClient.from_kubeconfig(cluster.kubeconfig)
         try:
             wait_nodes(client, names, timeout=limit, heard_since=booted)
+            for name, since in healed.items():
+                wait_nodes(client, [name], timeout=limit, heard_since=since)
         finally:
             client.close()
         each(cluster.nodes, lambda node: wait_for_dns(cluster, node, limit))
