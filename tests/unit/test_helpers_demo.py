@@ -140,9 +140,7 @@ def test_the_demo_before_stays() -> None:
     assert api.deleted == []
 
 
-@pytest.mark.parametrize(
-    ("reason", "final"), [("CreateContainerConfigError", False), ("RunContainerError", False), ("CrashLoopBackOff", True)]
-)
+@pytest.mark.parametrize(("reason", "final"), [("CreateContainerConfigError", False), ("RunContainerError", True)])
 def test_what_a_kubelet_says_while_it_comes_up_does_not_end_the_wait(reason: str, final: bool) -> None:
     found = find_trouble([_pod("a:1", waiting={"reason": reason, "message": "services have not yet been read"})], "a:1")
     assert found is not None and found.final is final
