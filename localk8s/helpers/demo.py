@@ -45,7 +45,7 @@ _WRAPPED = re.compile(
 """What containerd and its interface put in front of the reason why an image cannot be pulled."""
 _LONGEST_WORDS = 250
 _NOT_STARTED = frozenset({"CrashLoopBackOff", "RunContainerError", "CreateContainerError"})
-_MAY_PASS = "CreateContainerConfigError"
+_TRANSIENT = "CreateContainerConfigError"
 """A kubelet that has just started says it until it has read the cluster's services."""
 
 
@@ -234,7 +234,7 @@ def find_trouble(pods: Sequence[Mapping[str, Any]], image: str) -> PodTrouble | 
             waiting = (container.get("state") or {}).get("waiting") or {}
             reason = str(waiting.get("reason") or "")
             final = reason in _NOT_PULLED or reason in _NOT_STARTED
-            if final or reason == _MAY_PASS:
+            if final or reason == _TRANSIENT:
                 found.append(PodTrouble(reason, str(waiting.get("message") or ""), final=final))
         for condition in status.get("conditions") or []:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
