@@ -131,7 +131,7 @@ def test_ctrl_c_lets_vagrant_tidy_up(world: World) -> None:
     ready = Path(f"{world.calls_file}.ready")
 
     def interrupt() -> None:
-        for _ in range(400):
+        for _ in range(3000):
             if ready.exists():
                 break
             time.sleep(0.02)
