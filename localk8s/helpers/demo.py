@@ -105,7 +105,6 @@ def run_demo(
     Args:
         client: of the cluster's API.
         address: a node's address, as this host reaches it.
-        cluster: its name, for hints.
         replicas: pods.
         image: another image than the echo server, serving HTTP on port 8080.
         report: told about the steps.
